@@ -1,0 +1,249 @@
+"""A retailer's definition: one YAML file, checked so that a mistake names its file, its line and what is allowed."""
+
+import datetime as dt
+import difflib
+import hashlib
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, available_timezones
+
+import yaml
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from marketday.errors import RetailerError, listed
+from marketday.settings import Size
+
+# Lowest and highest number of each field of a cron line: minute, hour, day of the month, month, day of the week.
+_CRON_RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
+_CRON_FIELD = re.compile(r"(\*|\d+(-\d+)?)(/\d+)?(,(\*|\d+(-\d+)?)(/\d+)?)*")
+
+
+def _time_zone(name: str) -> str:
+    if name not in available_timezones():
+        near = difflib.get_close_matches(name, available_timezones(), n=3)
+        raise ValueError(f"not a time zone; did you mean {' or '.join(near) or 'one such as Europe/Berlin'}?")
+    return name
+
+
+def _cron(text: str) -> str:
+    fields = text.split()
+    if len(fields) != len(_CRON_RANGES):
+        raise ValueError("not a cron line of five fields, such as `0 4 * * *`")
+    for field, (low, high) in zip(fields, _CRON_RANGES, strict=True):
+        if not _CRON_FIELD.fullmatch(field) or not all(low <= int(n) <= high for n in re.findall(r"\d+", field)):
+            raise ValueError(f"`{field}` is not a field of a cron line with numbers from {low} to {high}")
+    return text
+
+
+def _time(value: object) -> object:
+    # YAML 1.1 reads an unquoted 05:30 as the base-60 number 330.
+    return dt.time(value // 60, value % 60) if isinstance(value, int) else value
+
+
+Clock = Annotated[dt.time, BeforeValidator(_time)]
+Cron = Annotated[str, AfterValidator(_cron)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Training(_Part):
+    """When and from what the model is trained."""
+
+    schedule: Cron = Field(
+        default="0 1 * * 1",
+        description="Cron line of the training DAG, in the retailer's time zone. The model may be used from the day"
+        " that it falls on, so it lies before that day's daily run.",
+    )
+    history_days: int = Field(default=364, ge=28, le=3650, description="Days of history that are learnt from.")
+    scheme: Literal["recursive", "direct"] = Field(
+        default="recursive", description="How the model reaches beyond one day."
+    )
+    rounds: int = Field(default=150, ge=1, le=5000, description="Boosting rounds.")
+    leaves: int = Field(default=63, ge=2, le=1023, description="Leaves per tree.")
+    learning_rate: float = Field(default=0.075, gt=0.0, le=1.0, description="Learning rate.")
+
+
+class Calibration(_Part):
+    """How recent bias is removed."""
+
+    window_days: int = Field(default=28, ge=7, le=182, description="Past days that are compared.")
+    lower: float = Field(default=0.8, gt=0.0, le=1.0, description="Least factor.")
+    upper: float = Field(default=1.25, ge=1.0, le=5.0, description="Largest factor.")
+    prior_units: float = Field(
+        default=200.0, ge=0.0, description="Units of imagined unbiased sales: shrinks small segments to 1."
+    )
+
+
+class Orders(_Part):
+    """How order proposals are made; leave the section out for a retailer that wants forecasts only."""
+
+    service_level: float = Field(
+        default=0.95, gt=0.0, lt=1.0, description="Chance not to run out before the next arrival."
+    )
+
+
+class Gates(_Part):
+    """Thresholds of the gates."""
+
+    refused_share: Share = Field(default=0.05, description="Most of a delivered table's rows that may be refused.")
+    volume_low: float = Field(
+        default=0.25, ge=0.0, description="Least of a location's units against the same weekday's mean."
+    )
+    volume_high: float = Field(
+        default=4.0, gt=1.0, description="Most of a location's units against the same weekday's mean."
+    )
+    forecast_low: float = Field(
+        default=0.5, ge=0.0, description="Least of the forecast's daily mean against the last 28 days'."
+    )
+    forecast_high: float = Field(
+        default=2.0, gt=1.0, description="Most of the forecast's daily mean against the last 28 days'."
+    )
+    order_cover_days: float = Field(
+        default=60.0, gt=0.0, description="Most days of expected demand that one order may cover."
+    )
+
+
+class Retailer(_Part):
+    """A tenant and its pipeline."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="Name in DAGs, tables and URLs; the file's own name.")
+    title: str = Field(description="Name for people.")
+    time_zone: Annotated[str, AfterValidator(_time_zone)] = Field(description="IANA time zone of its business days.")
+    schedule: Cron = Field(default="0 4 * * *", description="Cron line of the daily run, in that time zone.")
+    cut_off: Clock = Field(default=dt.time(5, 30), description="When the run goes on without the delivery.")
+    deadline: Clock = Field(default=dt.time(6, 30), description="When the orders must be published.")
+    source: Literal["simulator", "m5", "freshretailnet", "none"] = Field(
+        default="none", description="What acts as the customer in `marketday deliver`; none: a real one does."
+    )
+    horizon: int = Field(default=28, ge=1, le=91, description="Days that are forecast; 1 is the business day itself.")
+    block_size: int = Field(
+        default=50, ge=1, description="Locations per block: the unit of mapped tasks and of memory."
+    )
+    late_days: int = Field(
+        default=7,
+        ge=0,
+        le=91,
+        description="Days before the origin whose sales a daily delivery may still bring; days after the last known "
+        "sales it always may.",
+    )
+    absent_sales: Literal["missing", "zero"] = Field(
+        default="missing",
+        description="What a listed product without a sales row means, on a day on which its location reports.",
+    )
+    runner: Literal["service", "local"] = Field(default="service", description="What carries the steps out.")
+    resources: dict[str, Size] = Field(
+        default_factory=dict, description="Resource class by step, where not the step's own."
+    )
+    training: Training = Training()
+    calibration: Calibration = Calibration()
+    orders: Orders | None = None
+    gates: Gates = Gates()
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """Time zone of the business days."""
+        return ZoneInfo(self.time_zone)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over the whole definition: changes with any value."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+    def cut_off_at(self, day: dt.date) -> dt.datetime:
+        """Return the instant of the cut-off on ``day``."""
+        return dt.datetime.combine(day, self.cut_off, tzinfo=self.zone)
+
+    def partition_key(self, day: dt.date) -> str:
+        """Return Airflow's partition key of ``day``: ``retailer|day``."""
+        return f"{self.name}|{day.isoformat()}"
+
+
+def names(folder: Path) -> list[str]:
+    """Return the names of all definitions in ``folder``, right or wrong, in order."""
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def load(name: str, folder: Path) -> Retailer:
+    """Read one definition.
+
+    Raises:
+        RetailerError: there is none of that name, or it is wrong; says the file, the line and what is allowed.
+
+    """
+    path = folder / f"{name}.yaml"
+    if not path.is_file():
+        raise RetailerError(
+            f"There is no retailer {name!r} in {folder}",
+            hint=f"Use one of: {listed(names(folder)) or 'none is defined'}.",
+        )
+    try:
+        text = path.read_text(encoding="utf-8")
+        tree = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise RetailerError(f"{path}:{line}: not YAML: {error.problem}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RetailerError(f"{path}:1: not a text in UTF-8: {error}") from error
+    if not isinstance(data, dict):
+        raise RetailerError(
+            f"{path}:1: a definition is a mapping of keys to values", hint="See include/retailers/simulated.yaml."
+        )
+    try:
+        retailer = Retailer.model_validate({"name": name, **data})
+    except ValidationError as error:
+        complaints = [_complaint(path, tree, problem) for problem in error.errors()]
+        raise RetailerError("\n".join(complaints)) from error
+    if retailer.name != name:
+        raise RetailerError(f"{path}: the name {retailer.name!r} is not the file's own", hint="Rename one of them.")
+    return retailer
+
+
+def _complaint(path: Path, tree: yaml.Node | None, problem: Any) -> str:
+    loc = [str(part) for part in problem["loc"]]
+    where = f"{path}:{_line(tree, loc)}: {'.'.join(loc)}"
+    if problem["type"] == "extra_forbidden":
+        keys = _keys_at(loc[:-1])
+        near = difflib.get_close_matches(loc[-1], keys, n=1)
+        meant = f"did you mean `{near[0]}`? " if near else ""
+        return f"{where}: there is no such key; {meant}Allowed: {listed(keys, most=len(keys))}"
+    if problem["type"] == "missing":
+        return f"{where}: is missing: {_description(loc)}"
+    return (
+        f"{where}: {problem['input']!r}: {problem['msg'].removeprefix('Value error, ')}. {_description(loc)}".rstrip()
+    )
+
+
+def _line(tree: yaml.Node | None, loc: list[str]) -> int:
+    node = tree
+    line = 1
+    for part in loc:
+        if not isinstance(node, yaml.MappingNode):
+            break
+        for key, value in node.value:
+            if key.value == part:
+                line, node = key.start_mark.line + 1, value
+                break
+    return line
+
+
+def _model_at(loc: list[str]) -> type[BaseModel]:
+    model: type[BaseModel] = Retailer
+    for part in loc:
+        annotation = model.model_fields[part].annotation if part in model.model_fields else None
+        options = [annotation, *getattr(annotation, "__args__", ())]
+        model = next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), model)
+    return model
+
+
+def _keys_at(loc: list[str]) -> list[str]:
+    return list(_model_at(loc).model_fields)
+
+
+def _description(loc: list[str]) -> str:
+    field = _model_at(loc[:-1]).model_fields.get(loc[-1])
+    return field.description or "" if field else ""

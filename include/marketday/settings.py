@@ -1,0 +1,110 @@
+"""Configuration from the environment (``MARKETDAY_*``), and the one table of resource classes.
+
+Every default is embedded: a folder below ``MARKETDAY_HOME`` (``./var`` unless set) or loopback. Nothing is read at
+import; :func:`load` reads the environment when it is called.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from marketday.errors import SettingsError
+
+Size = Literal["S", "M", "L", "XL"]
+LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)]
+"""In capitals or not."""
+
+
+class ResourceClass(NamedTuple):
+    """What a step of this size may use: cores, memory in GiB, seconds of wall time."""
+
+    cores: int
+    memory_gib: float
+    seconds: int
+
+
+# Cores (as threads) and seconds are applied by the step service; memory is what a machine for the step must have.
+RESOURCE_CLASSES: dict[Size, ResourceClass] = {
+    "S": ResourceClass(cores=1, memory_gib=2.0, seconds=300),
+    "M": ResourceClass(cores=2, memory_gib=6.0, seconds=900),
+    "L": ResourceClass(cores=2, memory_gib=12.0, seconds=1800),
+    "XL": ResourceClass(cores=8, memory_gib=48.0, seconds=7200),
+}
+
+
+class Settings(BaseSettings):
+    """All that the environment decides. The variable is the field's name with ``MARKETDAY_`` before it."""
+
+    model_config = SettingsConfigDict(env_prefix="MARKETDAY_", extra="ignore", frozen=True)
+
+    home: Path = Field(default=Path("var"), description="Folder of everything that has no place of its own.")
+    warehouse: str = Field(
+        default="", description="Delta tables: a folder or an object store URL. Default: HOME/warehouse."
+    )
+    deliveries: Path | None = Field(
+        default=None, description="Folder of accepted deliveries. Default: HOME/deliveries."
+    )
+    reports: Path | None = Field(default=None, description="Folder of gate evidence and plots. Default: HOME/reports.")
+    retailers: Path = Field(default=Path("include/retailers"), description="Folder of retailer definitions.")
+    data: Path = Field(
+        default=Path("../shared/data"), description="Folder of the real data sets m5 and freshretailnet."
+    )
+    service_url: str = Field(default="http://127.0.0.1:8600", description="Where the step service answers.")
+    service_slots: int = Field(default=2, ge=1, le=64, description="Jobs that one step service runs at a time.")
+    step_modules: str = Field(default="", description="Extra modules that register steps, separated by spaces.")
+    jobs_url: str = Field(default="", description="SQLAlchemy URL of the job store. Default: SQLite in HOME.")
+    dask_scheduler: str = Field(
+        default="threads",
+        description='"threads" (in the job\'s process), "synchronous", or a cluster\'s address tcp://….',
+    )
+    airflow_url: str = Field(default="http://127.0.0.1:8080", description="Where Airflow's API server answers.")
+    airflow_user: str = Field(default="admin", description="User for Airflow's API.")
+    airflow_password: SecretStr = Field(
+        default=SecretStr(""), description="Password for Airflow's API. Default: the embedded Airflow's own."
+    )
+    log_level: LogLevel = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
+
+    @property
+    def warehouse_url(self) -> str:
+        """Root of the warehouse."""
+        return self.warehouse or str((self.home / "warehouse").resolve())
+
+    @property
+    def deliveries_path(self) -> Path:
+        """Root of the accepted deliveries."""
+        return (self.deliveries or self.home / "deliveries").resolve()
+
+    @property
+    def reports_path(self) -> Path:
+        """Root of gate evidence and plots."""
+        return (self.reports or self.home / "reports").resolve()
+
+    @property
+    def reports_url(self) -> str:
+        """Where the step service shows the reports."""
+        return f"{self.service_url}/reports"
+
+    @property
+    def jobs_database(self) -> str:
+        """SQLAlchemy URL of the job store."""
+        return self.jobs_url or f"sqlite:///{(self.home / 'jobs.db').resolve()}"
+
+
+def load() -> Settings:
+    """Read the settings from the environment.
+
+    Raises:
+        SettingsError: a variable has a value that is not allowed.
+
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "MARKETDAY_" + str(first["loc"][0]).upper()
+        description = Settings.model_fields[str(first["loc"][0])].description
+        raise SettingsError(
+            f"{name}={first['input']!r}: {first['msg']}", hint=f"{name} is: {description} Unset it for the default."
+        ) from error

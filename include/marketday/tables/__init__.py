@@ -1,0 +1,87 @@
+"""The table catalogue: one place that says what every table and column is.
+
+Validation, documentation, the delivery API and the simulator are derived from it.
+"""
+
+from marketday.errors import WarehouseError, listed
+from marketday.tables.catalogue import (
+    DELIVERED,
+    EVENTS,
+    LOCATIONS,
+    OFFERS,
+    PRICES,
+    PRODUCTS,
+    PROMOTIONS,
+    SALES,
+    STOCK,
+    SUPPLIERS,
+    WEATHER,
+)
+from marketday.tables.made import (
+    CALIBRATION,
+    FEATURES,
+    FORECASTS,
+    MADE,
+    MODELS,
+    ORDERS,
+    PREDICTIONS,
+    PUBLICATIONS,
+    QUARANTINE,
+    RECENT_DAYS,
+    RUNS,
+    VERDICTS,
+)
+from marketday.tables.schema import RUN_DAY, Column, Pattern, Table, raw, staged
+
+RAW: dict[str, Table] = {table.name: raw(table) for table in DELIVERED}
+STAGED: dict[str, Table] = {table.name: staged(table) for table in DELIVERED}
+ALL: dict[str, Table] = {t.name: t for t in (*DELIVERED, *RAW.values(), *STAGED.values(), *MADE)}
+
+
+def get(name: str) -> Table:
+    """Return the table of that name.
+
+    Raises:
+        WarehouseError: there is none.
+
+    """
+    if name not in ALL:
+        raise WarehouseError(f"There is no table {name!r}", hint=f"Use one of: {listed(ALL, most=len(ALL))}.")
+    return ALL[name]
+
+
+__all__ = [
+    "ALL",
+    "CALIBRATION",
+    "DELIVERED",
+    "EVENTS",
+    "FEATURES",
+    "FORECASTS",
+    "LOCATIONS",
+    "MADE",
+    "MODELS",
+    "OFFERS",
+    "ORDERS",
+    "PREDICTIONS",
+    "PRICES",
+    "PRODUCTS",
+    "PROMOTIONS",
+    "PUBLICATIONS",
+    "QUARANTINE",
+    "RAW",
+    "RECENT_DAYS",
+    "RUNS",
+    "RUN_DAY",
+    "SALES",
+    "STAGED",
+    "STOCK",
+    "SUPPLIERS",
+    "VERDICTS",
+    "WEATHER",
+    "Column",
+    "Pattern",
+    "Table",
+    "get",
+    "raw",
+    "staged",
+]

@@ -1,0 +1,285 @@
+"""The tables that Marketday makes."""
+
+import pyarrow as pa
+
+from marketday.tables.catalogue import DAY, LOCATION_ID, PRODUCT_ID
+from marketday.tables.schema import Column, Table
+
+_TEXT = pa.string()
+_REAL = pa.float64()
+_SMALL = pa.float32()
+_DAY = pa.date32()
+_INT = pa.int32()
+
+RECENT_DAYS = 91
+"""Days of recent demand that the features carry for the recursive forecast: 13 whole weeks."""
+
+BLOCK = Column(
+    name="block",
+    type=_TEXT,
+    description="Part of the day that is written on its own: a block of locations, a gate, a step.",
+)
+HORIZON = Column(
+    name="horizon",
+    type=_INT,
+    unit="days",
+    description="1 is the business day itself. 0 and below: past days whose sales were not delivered (degraded mode).",
+)
+MODE = Column(
+    name="mode",
+    type=_TEXT,
+    description="How the row came about: fresh, degraded (older data) or fallback (baseline).",
+    allowed=("fresh", "degraded", "fallback"),
+)
+FAMILY = Column(name="family", type=_TEXT, description="Distribution.", allowed=("negative_binomial", "gamma"))
+MEAN = Column(name="mean", type=_REAL, description="Expected demand.", unit="units", minimum=0.0)
+DISPERSION = Column(
+    name="dispersion",
+    type=_REAL,
+    minimum=0.0,
+    description="Negative binomial: variance = mean + dispersion x mean^2. Gamma: variance = dispersion x mean^2.",
+)
+MODEL = Column(name="model", type=_TEXT, description="Model that made it, as `kind@id`.")
+
+QUARANTINE = Table(
+    name="quarantine",
+    kind="made",
+    description="Delivered rows that a check refused, each with its reason.",
+    key=("table", "row", "reason"),
+    columns=(
+        Column(name="table", type=_TEXT, description="Delivered table."),
+        Column(name="row", type=pa.int64(), description="Row number in the delivered table, from 0."),
+        Column(name="reason", type=_TEXT, description="Code of the first rule that it broke."),
+        Column(name="message", type=_TEXT, description="The rule and the value, for people."),
+        Column(name="content", type=_TEXT, description="The row as delivered, as JSON."),
+    ),
+)
+
+FEATURES = Table(
+    name="features",
+    kind="made",
+    description="Inputs of the forecast: one row per location, product and day of the horizon, as known at the origin.",
+    key=("location_id", "product_id", "day"),
+    columns=(
+        LOCATION_ID,
+        PRODUCT_ID,
+        DAY,
+        HORIZON,
+        BLOCK,
+        Column(name="category", type=_TEXT, description="Category of the product."),
+        Column(name="department", type=_TEXT, description="Department of the product."),
+        Column(name="region", type=_TEXT, description="Region of the location."),
+        Column(name="unit", type=_TEXT, description="How it is counted.", allowed=("pieces", "weight")),
+        Column(name="weekday", type=_INT, description="ISO weekday, 1 is Monday.", minimum=1, maximum=7),
+        Column(name="day_of_month", type=_INT, description="1 to 31.", minimum=1, maximum=31),
+        Column(name="week", type=_INT, description="ISO week.", minimum=1, maximum=53),
+        Column(name="month", type=_INT, description="1 to 12.", minimum=1, maximum=12),
+        Column(name="price", type=_SMALL, nullable=True, description="Shelf price on the day.", unit="currency"),
+        Column(
+            name="price_relative", type=_SMALL, nullable=True, description="Price over its mean of the 91 days before."
+        ),
+        Column(
+            name="promotion", type=_SMALL, description="Discount while on promotion, 0.001 if undiscounted, else 0."
+        ),
+        Column(name="temperature", type=_SMALL, nullable=True, description="Mean of the day.", unit="°C"),
+        Column(name="precipitation", type=_SMALL, nullable=True, description="Total of the day.", unit="mm"),
+        Column(name="event", type=_TEXT, nullable=True, description="Name of the day's main event."),
+        Column(name="event_tomorrow", type=_TEXT, nullable=True, description="Name of the next day's main event."),
+        Column(name="payday", type=_SMALL, description="1 on a payday (or benefit day), else 0."),
+        Column(name="age", type=_SMALL, nullable=True, description="Days since the first sale.", unit="days"),
+        Column(
+            name="location_level",
+            type=_SMALL,
+            nullable=True,
+            description="Location's demand per product, mean of 28 days, a horizon ago.",
+        ),
+        Column(
+            name="product_level",
+            type=_SMALL,
+            nullable=True,
+            description="Product's demand per location, mean of 28 days, a horizon ago.",
+        ),
+        Column(
+            name="recent",
+            type=pa.list_(_SMALL, RECENT_DAYS),
+            nullable=True,
+            unit="units",
+            description=f"Demand of the {RECENT_DAYS} last known days, oldest first; null where unknown or censored. "
+            "On the first day's row of a series only.",
+        ),
+    ),
+)
+
+MODELS = Table(
+    name="models",
+    kind="made",
+    description="Trained models. `run_day` is the first day on which the model may be used.",
+    key=("model",),
+    columns=(
+        MODEL,
+        Column(name="kind", type=_TEXT, description="Model class, as registered in marketday.models."),
+        Column(name="made_by", type=_TEXT, description="Run that trained it.", allowed=("daily", "training")),
+        Column(name="trained_to", type=_DAY, description="Last day of the training data."),
+        Column(name="parameters", type=_TEXT, description="JSON: parameters, encodings, dispersion."),
+        Column(
+            name="artefact",
+            type=pa.large_string(),
+            description="LightGBM text or JSON; nothing that runs when it is loaded.",
+        ),
+        Column(name="scores", type=_TEXT, description="JSON: scores on the held-out origin, beside the baseline's."),
+    ),
+)
+
+PREDICTIONS = Table(
+    name="predictions",
+    kind="made",
+    description="The model's own distribution, before calibration.",
+    key=("location_id", "product_id", "day"),
+    blocked=True,
+    columns=(LOCATION_ID, PRODUCT_ID, DAY, HORIZON, MEAN, DISPERSION, FAMILY, MODEL, MODE, BLOCK),
+)
+
+CALIBRATION = Table(
+    name="calibration",
+    kind="made",
+    description="Bias factor per segment, from past mornings' predictions against what was then sold.",
+    key=("segment",),
+    columns=(
+        Column(
+            name="segment",
+            type=_TEXT,
+            description="Velocity class, location and kind of model, as `fast|store_01|gbm`.",
+        ),
+        Column(name="observations", type=_INT, description="Uncensored location x product x days compared.", minimum=0),
+        Column(name="actual", type=_REAL, description="Units sold in them.", unit="units"),
+        Column(name="predicted", type=_REAL, description="Units predicted for them.", unit="units"),
+        Column(name="raw_factor", type=_REAL, description="actual / predicted.", nullable=True),
+        Column(name="factor", type=_REAL, description="What the mean is multiplied by: shrunk to 1, bounded."),
+    ),
+)
+
+FORECASTS = Table(
+    name="forecasts",
+    kind="made",
+    description="Predictive distribution of demand per location, product and day, calibrated.",
+    key=("location_id", "product_id", "day"),
+    columns=(LOCATION_ID, PRODUCT_ID, DAY, HORIZON, MEAN, DISPERSION, FAMILY, MODEL, MODE),
+)
+
+ORDERS = Table(
+    name="orders",
+    kind="made",
+    description="Order proposals for the business day.",
+    key=("location_id", "product_id", "supplier_id"),
+    columns=(
+        LOCATION_ID,
+        PRODUCT_ID,
+        Column(name="supplier_id", type=_TEXT, description="Supplier that is ordered from."),
+        Column(name="arrives", type=_DAY, description="Day of arrival."),
+        Column(name="covers_until", type=_DAY, description="Last day before the next possible arrival."),
+        Column(name="expected_demand", type=_REAL, description="Mean demand until then.", unit="units", minimum=0.0),
+        Column(
+            name="target",
+            type=_REAL,
+            description="Quantile of that demand at the service level; less where it would spoil.",
+            unit="units",
+            minimum=0.0,
+        ),
+        Column(name="on_hand", type=_REAL, description="Stock at the last closing.", unit="units", minimum=0.0),
+        Column(
+            name="on_order",
+            type=_REAL,
+            description="Already ordered, also by orders published since.",
+            unit="units",
+            minimum=0.0,
+        ),
+        Column(
+            name="stock_day",
+            type=_DAY,
+            description="Day of the delivered stock that this rests on, rolled forward by the sales since; null: none.",
+            nullable=True,
+        ),
+        Column(
+            name="packs", type=_INT, description="Packs proposed; 0 where nothing is needed.", unit="packs", minimum=0
+        ),
+        Column(name="quantity", type=_REAL, description="packs x pack size.", unit="units", minimum=0.0),
+        Column(name="value", type=_REAL, description="quantity x cost.", unit="currency", minimum=0.0),
+        MODE,
+    ),
+)
+
+VERDICTS = Table(
+    name="verdicts",
+    kind="made",
+    description="What each gate expected and saw.",
+    key=("gate", "expectation", "subject"),
+    blocked=True,
+    columns=(
+        Column(name="gate", type=_TEXT, description="clean, forecast or orders."),
+        Column(name="expectation", type=_TEXT, description="Great Expectations type."),
+        Column(name="subject", type=_TEXT, description="Table and column that it looks at."),
+        Column(name="severity", type=_TEXT, description="What its failure means.", allowed=("warn", "fail")),
+        Column(name="passed", type=pa.bool_(), description="Whether it was met."),
+        Column(name="expected", type=_TEXT, description="In a sentence."),
+        Column(name="observed", type=_TEXT, description="What was seen."),
+        Column(name="advice", type=_TEXT, description="What to do if it is not met."),
+        BLOCK,
+    ),
+)
+
+PUBLICATIONS = Table(
+    name="publications",
+    kind="made",
+    description="What is in force on a business day: one row per published table. The rows of a day are its pointer, "
+    "moved in one commit.",
+    key=("table",),
+    columns=(
+        Column(name="table", type=_TEXT, description="forecasts or orders."),
+        Column(
+            name="of_day",
+            type=_DAY,
+            description="Business day whose rows are in force: this one, or an earlier one where a gate stopped it.",
+        ),
+        Column(
+            name="reason", type=_TEXT, description="Why an earlier day's rows are in force; empty where they are not."
+        ),
+        Column(name="version", type=pa.int64(), description="Version of the table that holds the snapshot."),
+        Column(name="content_hash", type=_TEXT, description="SHA-256 over the day's rows."),
+        Column(name="rows", type=pa.int64(), description="Rows in force."),
+        Column(
+            name="mode", type=_TEXT, description="The worst mode of any row.", allowed=("fresh", "degraded", "fallback")
+        ),
+    ),
+)
+
+RUNS = Table(
+    name="runs",
+    kind="made",
+    description="Latest execution of every step of a day: what it read, what it wrote, how long it took.",
+    key=("step", "block"),
+    blocked=True,
+    columns=(
+        Column(name="step", type=_TEXT, description="Step and version, as `clean@1`."),
+        Column(name="state", type=_TEXT, description="How it ended.", allowed=("successful", "failed")),
+        Column(name="key", type=_TEXT, description="Key of the call."),
+        Column(name="inputs", type=_TEXT, description="JSON: table to version read."),
+        Column(name="outputs", type=_TEXT, description="JSON: table to content hash written."),
+        Column(name="message", type=_TEXT, description="The error's message, or empty."),
+        Column(name="started", type=pa.timestamp("us", tz="UTC"), description="Start of the execution."),
+        Column(name="seconds", type=_REAL, description="Wall time.", unit="s"),
+        BLOCK,
+    ),
+)
+
+MADE: tuple[Table, ...] = (
+    QUARANTINE,
+    FEATURES,
+    MODELS,
+    PREDICTIONS,
+    CALIBRATION,
+    FORECASTS,
+    ORDERS,
+    VERDICTS,
+    PUBLICATIONS,
+    RUNS,
+)
