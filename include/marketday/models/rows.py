@@ -1,0 +1,73 @@
+"""A view of the table `features` as models need it: rows in series order, and each series' recent demand."""
+
+import datetime as dt
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from marketday.distributions import Family
+from marketday.features.kernels import Array, Index
+from marketday.tables import RECENT_DAYS
+
+_KEY = ["location_id", "product_id"]
+FAMILIES: dict[str, Family] = {"pieces": "negative_binomial", "weight": "gamma"}
+"""Distribution by `products.unit`."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows sorted by series and day."""
+
+    frame: pl.DataFrame
+    """The features, with ``at``: the place in the given order."""
+    series: Index
+    """Number of each row's series, 0 … S - 1."""
+    ahead: Index
+    """Days from the last known day to each row's day, 1 or more."""
+    recent: Array
+    """Demand of the RECENT_DAYS last known days of each series, oldest first; NaN where unknown: S x RECENT_DAYS."""
+    family: NDArray[np.str_]
+    """Distribution of each series."""
+
+    def first_rows(self) -> pl.DataFrame:
+        """Return the first row of each series."""
+        return self.frame[np.searchsorted(self.series, np.arange(len(self.recent)))]
+
+    def in_given_order(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Bring one value per sorted row back into the order in which the features were given."""
+        given = np.empty_like(values)
+        given[self.frame["at"].to_numpy()] = values
+        return given
+
+
+def arrange(features: pl.DataFrame, data_until: dt.date) -> Rows:
+    """Sort the rows of whole series; ``data_until`` is the last day on which `recent` may know demand."""
+    frame = features.with_row_index("at").sort(*_KEY, "day")
+    series = frame.select(pl.struct(_KEY).rle_id()).to_series().to_numpy().astype(np.intp)
+    ahead = (frame["day"] - data_until).dt.total_days().to_numpy().astype(np.intp)
+    size = int(series.max(initial=-1)) + 1
+    recent = np.full((size, RECENT_DAYS), np.nan, dtype=np.float32)
+    given = frame["recent"].is_not_null().to_numpy()
+    recent[series[given]] = frame["recent"].drop_nulls().explode().to_numpy().reshape(-1, RECENT_DAYS)
+    units = frame["unit"].to_numpy()[np.searchsorted(series, np.arange(size))]
+    family = np.array([FAMILIES[unit] for unit in units], dtype=np.str_)
+    return Rows(frame, series, ahead, recent, family)
+
+
+def prediction(rows: Rows, mean: NDArray[np.float64], dispersion: NDArray[np.float64]) -> pl.DataFrame:
+    """Return location_id, product_id, day, horizon, mean, dispersion and family in the given order.
+
+    ``mean`` has one value per sorted row, ``dispersion`` one per series.
+    """
+    return (
+        rows.frame.select("at", *_KEY, "day", "horizon")
+        .with_columns(
+            mean=pl.Series(mean),
+            dispersion=pl.Series(dispersion[rows.series]),
+            family=pl.Series(rows.family[rows.series]),
+        )
+        .sort("at")
+        .drop("at")
+    )
