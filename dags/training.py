@@ -1,0 +1,8 @@
+"""The training Airflow DAG of every retailer: a new definition in include/retailers makes its DAG appear."""
+
+from marketday import settings
+from operators import definitions
+from operators.pipeline import training_pipeline
+
+for retailer in definitions.read(settings.load().retailers).good:
+    training_pipeline(retailer)

@@ -1,0 +1,1 @@
+"""The Airflow side of Marketday: operators, hook, trigger, sensor and the pipeline compiler."""

@@ -1,0 +1,73 @@
+"""The stages of a morning, in their order: each names its step, and StepOperator does the rest."""
+
+from typing import Any, Literal
+
+from operators.step import StepOperator
+
+
+class IngestOperator(StepOperator):
+    """Take the day's delivery into the raw tables; none is fine too."""
+
+    step = "ingest"
+
+
+class CleanOperator(StepOperator):
+    """Check the delivered rows; refused ones go to quarantine, each with its reason."""
+
+    step = "clean"
+
+
+class GateOperator(StepOperator):
+    """Check a stage's tables against expectations, publish the evidence, and stop the run if the verdict is fail."""
+
+    def __init__(self, *, gate: Literal["clean", "forecast", "orders"], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.step = f"gate_{gate}"
+
+
+class LoadOperator(StepOperator):
+    """Make the checked rows facts and dimensions."""
+
+    step = "load"
+
+
+class TrainOperator(StepOperator):
+    """Train the retailer's model; with ``{"only_if_missing": True}`` only if there is none yet."""
+
+    step = "train"
+
+
+class FeaturesOperator(StepOperator):
+    """Make the features of the days ahead, block by block."""
+
+    step = "features"
+
+
+class PredictOperator(StepOperator):
+    """Predict one block's demand as distributions; mapped over the blocks."""
+
+    step = "predict"
+
+
+class CalibrateOperator(StepOperator):
+    """Remove the recent bias from the predictions."""
+
+    step = "calibrate"
+
+
+class OrdersOperator(StepOperator):
+    """Propose orders from forecast, stock and suppliers' offers."""
+
+    step = "orders"
+
+
+class PublishOperator(StepOperator):
+    """Move the day's pointer to its forecasts and orders."""
+
+    step = "publish"
+
+
+class VerifyOperator(StepOperator):
+    """Read back what was published and compare it with its content hashes."""
+
+    step = "verify"

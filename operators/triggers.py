@@ -1,0 +1,128 @@
+"""Waiting without a worker: for a job of the step service, and for a delivery.
+
+Both triggers outlive short outages of the service, end every branch in one event with status, message and what was
+waited for, and decide nothing: failing is the operator's business, so that its retries count.
+"""
+
+import asyncio
+import datetime as dt
+import time
+from collections.abc import AsyncIterator
+from enum import StrEnum
+from typing import Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from marketday.client import StepServiceClient
+from marketday.errors import MarketdayError, ServiceUnavailable
+
+LONG_POLL = 30.0
+"""Seconds that the service may hold one status call open; a finished job is seen at once all the same."""
+
+
+class Reason(StrEnum):
+    """Why a trigger fired."""
+
+    SUCCESSFUL = "successful"
+    FAILED = "failed"
+    DISMISSED = "dismissed"
+    LOST = "lost"
+    UNREACHABLE = "unreachable"
+    DELIVERED = "delivered"
+    CUT_OFF = "cut_off"
+
+
+class JobTrigger(BaseTrigger):
+    """Waits until a job has ended. When a person kills the waiting task, the job is cancelled too.
+
+    ``patience`` is how many seconds the service may be away without interruption before the trigger gives up, ``pause``
+    how many lie between two questions to a service that does not hold the call open.
+    """
+
+    def __init__(self, *, url: str, job_id: str, patience: float = 600.0, pause: float = 1.0) -> None:
+        super().__init__()
+        self.url = url
+        self.job_id = job_id
+        self.patience = patience
+        self.pause = pause
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return class path and arguments, for another process to go on with."""
+        arguments = {"url": self.url, "job_id": self.job_id, "patience": self.patience, "pause": self.pause}
+        return "operators.triggers.JobTrigger", arguments
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Ask until the job is final, unknown, or the service has been away for too long."""
+        with StepServiceClient(self.url) as client:
+            yield await self._wait(client)
+
+    async def _wait(self, client: StepServiceClient) -> TriggerEvent:
+        answered = time.monotonic()
+        while True:
+            try:
+                job = await client.astatus(self.job_id, wait=LONG_POLL)
+            except ServiceUnavailable as error:
+                if time.monotonic() - answered > self.patience:
+                    return self._event(Reason.UNREACHABLE, str(error))
+            except MarketdayError as error:
+                return self._event(Reason.LOST, str(error))
+            else:
+                answered = time.monotonic()
+                if job.final:
+                    return self._event(Reason(job.status), job.message)
+            await asyncio.sleep(self.pause)
+
+    def _event(self, status: Reason, message: str) -> TriggerEvent:
+        return TriggerEvent({"status": status.value, "message": message, "job_id": self.job_id})
+
+    async def on_kill(self) -> None:
+        """Cancel the job: somebody has cleared the waiting task or set its state."""
+        with StepServiceClient(self.url) as client:
+            await asyncio.to_thread(client.cancel, self.job_id)
+
+
+class DeliveryTrigger(BaseTrigger):
+    """Waits until the day's delivery is there, at most until ``cut_off`` (ISO 8601 with offset)."""
+
+    def __init__(self, *, url: str, retailer: str, day: str, cut_off: str, pause: float = 10.0) -> None:
+        super().__init__()
+        self.url = url
+        self.retailer = retailer
+        self.day = day
+        self.cut_off = cut_off
+        self.pause = pause
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return class path and arguments, for another process to go on with."""
+        arguments = {
+            "url": self.url,
+            "retailer": self.retailer,
+            "day": self.day,
+            "cut_off": self.cut_off,
+            "pause": self.pause,
+        }
+        return "operators.triggers.DeliveryTrigger", arguments
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Ask until there is a delivery or it is too late."""
+        with StepServiceClient(self.url) as client:
+            yield await self._wait(client)
+
+    async def _wait(self, client: StepServiceClient) -> TriggerEvent:
+        cut_off = dt.datetime.fromisoformat(self.cut_off)
+        while True:
+            try:
+                receipt = await client.adelivery(self.retailer, dt.date.fromisoformat(self.day))
+                message = "no delivery yet"
+            except MarketdayError as error:
+                receipt, message = None, str(error)
+            if receipt:
+                return self._event(Reason.DELIVERED, f"delivery {receipt['id']} is there")
+            left = (cut_off - dt.datetime.now(dt.UTC)).total_seconds()
+            if left <= 0:
+                return self._event(Reason.CUT_OFF, message)
+            self.log.info("%s %s: %s; the run goes on at %s", self.retailer, self.day, message, self.cut_off)
+            await asyncio.sleep(min(self.pause, left))
+
+    def _event(self, status: Reason, message: str) -> TriggerEvent:
+        return TriggerEvent({"status": status.value, "message": message, "retailer": self.retailer, "day": self.day})
