@@ -1,0 +1,168 @@
+"""Every definition becomes two DAGs, complete with limits, retries and runbooks; a wrong one hurts no other."""
+
+import datetime as dt
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import CronPartitionTimetable
+from airflow.sdk.exceptions import AirflowFailException
+from airflow.serialization.serialized_objects import DagSerialization
+
+from marketday import retailers, steps
+from marketday.settings import RESOURCE_CLASSES
+from operators.pipeline import SIZES, blocks, daily_pipeline, training_pipeline
+
+ROOT = Path(__file__).resolve().parents[2]
+
+MORNING = [
+    "wait_for_delivery",
+    "ingest",
+    "clean",
+    "gate_clean",
+    "load",
+    "train",
+    "features",
+    "blocks",
+    "predict",
+    "calibrate",
+    "gate_forecast",
+    "orders",
+    "gate_orders",
+    "publish",
+    "verify",
+]
+
+
+def parsed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> DagBag:
+    """Parse the folder `dags` as Airflow does, for the definitions in ``folder``."""
+    monkeypatch.setenv("MARKETDAY_RETAILERS", str(folder))
+    return DagBag(ROOT / "dags", safe_mode=True, bundle_path=ROOT / "dags")
+
+
+@pytest.fixture
+def definitions(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(ROOT / "include" / "retailers", tmp_path / "retailers"))
+
+
+def test_every_definition_has_a_daily_and_a_training_dag(definitions, monkeypatch):
+    bag = parsed(definitions, monkeypatch)
+    assert bag.import_errors == {}
+    assert set(bag.dag_ids) == {
+        f"{kind}__{name}" for kind in ("daily", "training") for name in retailers.names(definitions)
+    }
+
+
+def test_a_new_definition_is_all_that_a_new_retailer_needs(definitions, monkeypatch):
+    (definitions / "corner.yaml").write_text("title: Corner shop\ntime_zone: Europe/Berlin\n", encoding="utf-8")
+    bag = parsed(definitions, monkeypatch)
+    assert {"daily__corner", "training__corner"} <= set(bag.dag_ids)
+
+
+def test_a_typo_is_one_import_error_and_leaves_the_other_retailers_alone(definitions, monkeypatch):
+    good = set(parsed(definitions, monkeypatch).dag_ids)
+    bad = definitions / "corner.yaml"
+    bad.write_text("title: Corner shop\ntime_zone: Europe/Berlin\nhorizn: 3\n", encoding="utf-8")
+    bag = parsed(definitions, monkeypatch)
+    assert set(bag.dag_ids) == good
+    assert list(bag.import_errors) == ["definitions.py"]
+    told = bag.import_errors["definitions.py"]
+    assert f"{bad}:3: horizn" in told
+    assert "did you mean `horizon`? Allowed: name, title, time_zone" in told
+
+
+@pytest.mark.parametrize(
+    "content", ['title: A\ntime_zone: Europe/Berlin\nschedule: "99 4 * * *"\n', "title: [\n", "\x00", ""]
+)
+def test_whatever_a_definition_holds_the_others_are_left_alone(definitions, monkeypatch, content):
+    (definitions / "corner.yaml").write_text(content, encoding="utf-8")
+    bag = parsed(definitions, monkeypatch)
+    assert "daily__simulated" in bag.dag_ids
+    assert list(bag.import_errors) == ["definitions.py"]
+
+
+def test_a_folder_without_definitions_says_which_setting_names_it(tmp_path, monkeypatch):
+    bag = parsed(tmp_path / "nowhere", monkeypatch)
+    assert "MARKETDAY_RETAILERS" in bag.import_errors["definitions.py"]
+
+
+def test_the_morning_is_in_order(simulated):
+    dag = daily_pipeline(simulated)
+    assert [task.task_id for task in dag.topological_sort()] == MORNING
+
+
+def test_no_blocks_at_all_fail_the_run_rather_than_skip_what_follows():
+    assert blocks.function({"facts": {"blocks": ["b1", "b2"]}}) == ["b1", "b2"]
+    with pytest.raises(AirflowFailException, match="no blocks"):
+        blocks.function({"facts": {"blocks": []}})
+
+
+def test_a_retailer_without_orders_publishes_after_the_forecasts_gate(simulated):
+    dag = daily_pipeline(simulated.model_copy(update={"orders": None}))
+    assert set(MORNING) - set(dag.task_ids) == {"orders", "gate_orders"}
+    assert dag.get_task("publish").upstream_task_ids == {"gate_forecast"}
+
+
+def test_predict_reads_what_features_made_and_is_mapped_over_its_blocks(simulated):
+    predict = daily_pipeline(simulated).get_task("predict")
+    assert predict.is_mapped
+    assert predict.upstream_task_ids == {"features", "blocks"}
+
+
+@pytest.mark.parametrize("compiled", [daily_pipeline, training_pipeline])
+def test_every_task_has_retries_a_limit_and_a_runbook(simulated, compiled):
+    dag = compiled(simulated)
+    assert dag.doc_md.startswith("# ")
+    assert "{" not in dag.doc_md.replace('{"day"', "")
+    assert dag.dagrun_timeout > max(task.execution_timeout for task in dag.tasks)
+    for task in dag.tasks:
+        assert task.retries == 3
+        assert task.execution_timeout > dt.timedelta(0)
+        assert "| what you see | what to do |" in task.doc_md
+        assert "**Clearing**" in task.doc_md
+
+
+def test_runs_are_partitioned_by_retailer_and_day_in_the_retailers_time_zone(simulated):
+    dag = daily_pipeline(simulated)
+    assert dag.timetable == CronPartitionTimetable(
+        "0 4 * * *", timezone="Europe/Berlin", key_format="simulated|%Y-%m-%d"
+    )
+    scheduled = DagSerialization.from_dict(DagSerialization.to_dict(dag)).timetable
+    first = dt.datetime(2025, 3, 3, tzinfo=dt.UTC)
+    [run] = scheduled.iter_partition_dagrun_infos(earliest=first, latest=first + dt.timedelta(hours=12))
+    assert run.partition_key == simulated.partition_key(dt.date(2025, 3, 3))
+    assert (dag.catchup, dag.max_active_runs) == (False, 1)
+
+
+def test_a_training_run_begins_before_the_first_morning_that_may_use_its_model(simulated):
+    timetable = DagSerialization.from_dict(DagSerialization.to_dict(training_pipeline(simulated))).timetable
+    sunday = dt.datetime(2025, 3, 2, tzinfo=dt.UTC)
+    [run] = timetable.iter_partition_dagrun_infos(earliest=sunday, latest=sunday + dt.timedelta(days=2))
+    assert run.partition_key == "simulated|2025-03-03"
+    assert run.run_after.astimezone(simulated.zone).hour < 4
+
+
+def test_a_larger_resource_class_lengthens_the_tasks_limit(simulated):
+    larger = daily_pipeline(simulated.model_copy(update={"resources": {"clean": "XL"}}))
+    assert larger.get_task("clean").execution_timeout > daily_pipeline(simulated).get_task("clean").execution_timeout
+
+
+@pytest.mark.parametrize("step", SIZES)
+def test_a_task_outlasts_its_step(simulated, step):
+    limit = daily_pipeline(simulated).get_task(step).execution_timeout
+    assert limit.total_seconds() > RESOURCE_CLASSES[steps.get(step).size].seconds
+
+
+def test_parsing_loads_none_of_the_librarys_heavy_parts():
+    heavy = "dask deltalake distributed great_expectations lightgbm pandas polars pyarrow scipy"
+    code = f"import sys, operators.pipeline; print([m for m in '{heavy}'.split() if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip().splitlines()[-1] == "[]"
+
+
+def test_a_parse_changes_nothing_from_one_time_to_the_next(simulated):
+    """A difference would make a new version of the DAG at every parse."""
+    assert DagSerialization.to_dict(daily_pipeline(simulated)) == DagSerialization.to_dict(daily_pipeline(simulated))

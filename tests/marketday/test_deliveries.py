@@ -1,0 +1,223 @@
+"""Deliveries are visible whole or not at all, immutable, and idempotent by content."""
+
+import datetime as dt
+import io
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from marketday import deliveries
+from marketday.errors import DeliveryError
+
+DAY = dt.date(2025, 3, 3)
+NOW = dt.datetime(2025, 3, 3, 4, 30, tzinfo=dt.UTC)
+
+
+def sales(units: float = 2.0) -> bytes:
+    rows = pl.DataFrame(
+        {"location_id": ["S01"], "product_id": ["P001"], "day": [DAY - dt.timedelta(1)], "units": [units]}
+    )
+    return parquet(rows)
+
+
+def parquet(rows: pl.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    rows.write_parquet(buffer)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "deliveries"
+
+
+def deliver(root: Path, content: bytes, day: dt.date = DAY) -> deliveries.Receipt:
+    deliveries.put_table(root, "shop", day, "sales", content)
+    return deliveries.complete(root, "shop", day, "daily", NOW)
+
+
+def test_a_delivery_is_invisible_until_it_is_complete(root):
+    deliveries.put_table(root, "shop", DAY, "sales", sales())
+    assert deliveries.latest(root, "shop", DAY) is None
+    assert deliveries.last_day(root, "shop") is None
+    receipt = deliveries.complete(root, "shop", DAY, "daily", NOW)
+    assert deliveries.latest(root, "shop", DAY) == receipt
+    assert deliveries.last_day(root, "shop") == DAY
+
+
+def test_the_receipt_says_what_was_delivered_and_the_rows_come_back(root):
+    receipt = deliver(root, sales())
+    assert (receipt.retailer, receipt.day, receipt.kind, receipt.sequence) == ("shop", DAY, "daily", 1)
+    assert receipt.tables["sales"].rows == 1
+    assert receipt.tables["sales"].bytes == len(sales())
+    assert deliveries.read(root, receipt, "sales").equals(pl.read_parquet(io.BytesIO(sales())))
+
+
+def test_a_file_and_a_stream_are_as_good_as_bytes(root, tmp_path):
+    path = tmp_path / "sales.parquet"
+    path.write_bytes(sales())
+    from_path = deliveries.put_table(root, "shop", DAY, "sales", path)
+    from_stream = deliveries.put_table(root, "shop", DAY, "sales", io.BytesIO(sales()))
+    assert from_path == from_stream == deliveries.put_table(root, "shop", DAY, "sales", sales())
+
+
+def test_the_same_content_again_is_the_same_delivery(root):
+    first = deliver(root, sales())
+    assert deliver(root, sales()) == first
+    assert deliveries.complete(root, "shop", DAY, "daily", NOW) == first, "a lost answer may be asked for again"
+
+
+def test_clients_that_send_the_same_at_the_same_time_share_one_delivery(root):
+    with ThreadPoolExecutor(8) as pool:
+        receipts = list(pool.map(lambda _: deliver(root, sales()), range(16)))
+    assert receipts == [receipts[0]] * 16
+    assert len(list(root.glob("shop/2025-*/*"))) == 1
+
+
+def test_other_content_for_the_day_is_a_correction_and_the_first_stays(root):
+    first, second = deliver(root, sales(2.0)), deliver(root, sales(3.0))
+    assert (first.sequence, second.sequence) == (1, 2)
+    assert deliveries.latest(root, "shop", DAY) == second
+    assert deliveries.read(root, first, "sales")["units"].item() == 2.0
+    assert deliver(root, sales(2.0)).sequence == 3, "back to the first content is a correction too"
+
+
+def test_staging_that_was_interrupted_is_repeated(root):
+    staging = root / "shop" / ".staging" / DAY.isoformat()
+    staging.mkdir(parents=True)
+    (staging.parent / "left.part").write_bytes(b"half a fi")
+    (staging / "receipt.json").write_text("written before the rename that never came")
+    assert deliver(root, sales()).sequence == 1
+
+
+def test_the_last_day_can_be_asked_for_before_another(root):
+    for offset in (0, 1, 5):
+        deliver(root, sales(), DAY + dt.timedelta(offset))
+    assert deliveries.last_day(root, "shop") == DAY + dt.timedelta(5)
+    assert deliveries.last_day(root, "shop", before=DAY + dt.timedelta(5)) == DAY + dt.timedelta(1)
+    assert deliveries.last_day(root, "shop", before=DAY) is None
+
+
+def test_an_unknown_table_is_refused_with_those_that_are_allowed(root):
+    with pytest.raises(DeliveryError, match=r"No table 'forecasts'.*\n.*suppliers, products, locations, sales"):
+        deliveries.put_table(root, "shop", DAY, "forecasts", sales())
+
+
+@pytest.mark.parametrize("content", [b"", b"location_id;units\nS01;2\n", sales()[:-20], b"\0" * 40 + sales()[40:]])
+def test_what_is_no_whole_parquet_file_is_refused_and_leaves_nothing(root, content):
+    with pytest.raises(DeliveryError, match="not a readable Parquet file"):
+        deliveries.put_table(root, "shop", DAY, "sales", content)
+    assert not [path for path in (root / "shop").rglob("*") if path.is_file()]
+
+
+def test_columns_are_checked_at_the_door(root):
+    rows = pl.DataFrame({"location_id": ["S01"], "day": [DAY], "units": [1.0], "till": [4]})
+    with pytest.raises(
+        DeliveryError, match=r"missing: product_id; unknown: till\n.*location_id, product_id, day, units"
+    ):
+        deliveries.put_table(root, "shop", DAY, "sales", parquet(rows))
+
+
+def test_a_history_needs_dimensions_and_a_daily_delivery_does_not(root):
+    deliveries.put_table(root, "shop", DAY, "sales", sales())
+    with pytest.raises(DeliveryError, match="the history delivery lacks products, locations; there is sales"):
+        deliveries.complete(root, "shop", DAY, "history", NOW)
+    assert deliveries.complete(root, "shop", DAY, "daily", NOW).kind == "daily"
+
+
+def test_nothing_staged_is_not_a_delivery(root):
+    with pytest.raises(DeliveryError, match="lacks sales; there is nothing"):
+        deliveries.complete(root, "shop", DAY, "daily", NOW)
+
+
+def table(**columns: object) -> bytes:
+    return parquet(pl.DataFrame({name: [value] for name, value in columns.items()}))
+
+
+PRODUCTS = table(product_id="P001", category="food", department="dairy", unit="pieces")
+LOCATIONS = table(location_id="S01", region="hills")
+
+
+def send(root: Path, kind: deliveries.Kind, **content: bytes) -> deliveries.Receipt:
+    for name, rows in content.items():
+        deliveries.put_table(root, "shop", DAY, name, rows)
+    return deliveries.complete(root, "shop", DAY, kind, NOW)
+
+
+def test_a_daily_delivery_cannot_replace_the_history_of_its_day(root):
+    history = send(root, "history", sales=sales(), products=PRODUCTS, locations=LOCATIONS)
+    with pytest.raises(DeliveryError, match=r"would replace the whole history(.|\n)*complete it as history"):
+        send(root, "daily", sales=sales(3.0))
+    with pytest.raises(DeliveryError, match="would replace the whole history"):
+        send(root, "daily")
+    assert deliveries.latest(root, "shop", DAY) == history
+    corrected = send(root, "history", products=table(product_id="P1", category="c", department="d", unit="pieces"))
+    assert corrected.tables["sales"] == history.tables["sales"], "what was refused is not in a later delivery"
+
+
+def test_a_history_replaces_a_daily_delivery_of_its_day_as_a_whole(root):
+    send(root, "daily", sales=sales(), suppliers=table(supplier_id="V1"))
+    history = send(root, "history", sales=sales(), products=PRODUCTS, locations=LOCATIONS)
+    assert set(history.tables) == {"sales", "products", "locations"}
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["with hard links", "without hard links"])
+def test_a_correction_replaces_the_tables_that_it_brings_and_the_others_stand(root, monkeypatch, links):
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    first = send(root, "daily", sales=sales(2.0), suppliers=table(supplier_id="V1"))
+    second = send(root, "daily", sales=sales(3.0))
+    assert (second.sequence, list(second.tables)) == (2, ["sales", "suppliers"])
+    assert second.tables["suppliers"] == first.tables["suppliers"]
+    assert deliveries.read(root, second, "sales")["units"].item() == 3.0
+    assert deliveries.read(root, second, "suppliers")["supplier_id"].item() == "V1"
+    assert deliveries.read(root, first, "sales")["units"].item() == 2.0
+
+
+def refuse(*_: object, **__: object) -> None:
+    raise PermissionError("this file system has no hard links")
+
+
+def test_a_correction_without_a_required_table_has_that_of_the_delivery_before(root):
+    send(root, "daily", sales=sales())
+    corrected = send(root, "daily", suppliers=table(supplier_id="V1"))
+    assert list(corrected.tables) == ["sales", "suppliers"]
+
+
+def test_a_correction_is_known_by_all_of_its_content_brought_or_carried_over(root):
+    send(root, "daily", sales=sales(2.0), suppliers=table(supplier_id="V1"))
+    second = send(root, "daily", sales=sales(3.0))
+    assert send(root, "daily", sales=sales(3.0)) == second
+    assert send(root, "daily", suppliers=table(supplier_id="V1")) == second
+    assert send(root, "daily", sales=sales(3.0), suppliers=table(supplier_id="V1")) == second
+    assert send(root, "daily", sales=sales(2.0)).sequence == 3
+
+
+def test_an_empty_table_takes_back_what_a_correction_would_keep(root):
+    send(root, "daily", sales=sales(), suppliers=table(supplier_id="V1"))
+    corrected = send(root, "daily", suppliers=parquet(pl.DataFrame(schema={"supplier_id": pl.String})))
+    assert deliveries.read(root, corrected, "suppliers").is_empty()
+
+
+def test_a_file_that_was_changed_is_not_carried_over_into_a_correction(root):
+    send(root, "daily", sales=sales(), suppliers=table(supplier_id="V1"))
+    (path,) = root.glob("shop/2025-*/*/suppliers.parquet")
+    path.write_bytes(table(supplier_id="V2"))
+    with pytest.raises(DeliveryError, match="changed after it was accepted"):
+        send(root, "daily", sales=sales(3.0))
+
+
+def test_a_file_that_was_changed_after_acceptance_is_not_read(root):
+    receipt = deliver(root, sales(2.0))
+    (path,) = root.glob("shop/2025-*/*/sales.parquet")
+    path.write_bytes(sales(200.0))
+    with pytest.raises(DeliveryError, match="changed after it was accepted"):
+        deliveries.read(root, receipt, "sales")
+
+
+def test_a_table_that_was_not_delivered_cannot_be_read(root):
+    with pytest.raises(DeliveryError, match="has no table 'stock'"):
+        deliveries.read(root, deliver(root, sales()), "stock")

@@ -1,0 +1,119 @@
+"""Waiting in the triggerer: every branch ends in one event that says what happened, about which job or day."""
+
+import asyncio
+import datetime as dt
+import threading
+import time
+
+import pytest
+from fake_service import DAY
+
+from marketday.calls import Call
+from marketday.client import StepServiceClient
+from marketday.errors import GateFailed
+from operators.triggers import DeliveryTrigger, JobTrigger
+
+NOWHERE = "http://127.0.0.1:9"
+
+
+def fired(trigger) -> dict:
+    """Run a trigger to its end and return the payload of its only event."""
+
+    async def events() -> list:
+        return [event.payload async for event in trigger.run()]
+
+    [payload] = asyncio.run(events())
+    return payload
+
+
+def submitted(service) -> str:
+    with StepServiceClient(service.url) as client:
+        return client.submit(Call(step="clean", retailer="simulated", day=DAY)).job_id
+
+
+def delivery_trigger(url: str, cut_off: dt.datetime) -> DeliveryTrigger:
+    return DeliveryTrigger(
+        url=url, retailer="simulated", day="2025-03-03", cut_off=cut_off.astimezone().isoformat(), pause=0.05
+    )
+
+
+def in_seconds(seconds: float) -> dt.datetime:
+    return dt.datetime.now(dt.UTC) + dt.timedelta(seconds=seconds)
+
+
+def test_a_job_trigger_serializes_to_what_rebuilds_it():
+    assert JobTrigger(url="http://s", job_id="j").serialize() == (
+        "operators.triggers.JobTrigger",
+        {"url": "http://s", "job_id": "j", "patience": 600.0, "pause": 1.0},
+    )
+
+
+def test_a_delivery_trigger_serializes_to_what_rebuilds_it():
+    given = {"url": "http://s", "retailer": "r", "day": "2025-03-03", "cut_off": "2025-03-03T05:30:00+01:00"}
+    assert DeliveryTrigger(**given).serialize() == ("operators.triggers.DeliveryTrigger", {**given, "pause": 10.0})
+
+
+def test_a_job_that_ends_well(service):
+    service.seconds = 0.2
+    assert fired(JobTrigger(url=service.url, job_id=submitted(service))) == {
+        "status": "successful",
+        "message": "",
+        "job_id": "job0",
+    }
+
+
+def test_a_job_that_fails_carries_the_steps_message(service):
+    service.results["clean"] = GateFailed("too many refused")
+    payload = fired(JobTrigger(url=service.url, job_id=submitted(service)))
+    assert (payload["status"], payload["message"]) == ("failed", "too many refused")
+
+
+def test_a_job_that_somebody_dismisses(service):
+    service.seconds = 30.0
+    job_id = submitted(service)
+    threading.Timer(0.1, service.jobs[job_id].update, kwargs={"dismissed": True}).start()
+    assert fired(JobTrigger(url=service.url, job_id=job_id))["status"] == "dismissed"
+
+
+def test_a_job_that_the_service_does_not_know_is_lost(service):
+    payload = fired(JobTrigger(url=service.url, job_id="job9"))
+    assert (payload["status"], payload["job_id"]) == ("lost", "job9")
+    assert "there is no /jobs/job9" in payload["message"]
+
+
+def test_a_short_outage_of_the_service_is_outlived(service):
+    job_id = submitted(service)
+    service.away = 3
+    assert fired(JobTrigger(url=service.url, job_id=job_id, pause=0.01))["status"] == "successful"
+    assert service.away == 0
+
+
+def test_a_long_outage_of_the_service_is_not():
+    payload = fired(JobTrigger(url=NOWHERE, job_id="job0", patience=0.1, pause=0.02))
+    assert payload["status"] == "unreachable"
+    assert "does not answer" in payload["message"]
+
+
+def test_killing_the_waiting_task_cancels_the_job(service):
+    service.seconds = 30.0
+    job_id = submitted(service)
+    asyncio.run(JobTrigger(url=service.url, job_id=job_id).on_kill())
+    assert service.status(service.jobs[job_id])["status"] == "dismissed"
+
+
+def test_a_delivery_is_seen_when_it_comes(service):
+    threading.Timer(0.2, setattr, (service, "receipt", {"id": "d1"})).start()
+    assert fired(delivery_trigger(service.url, in_seconds(30))) == {
+        "status": "delivered",
+        "message": "delivery d1 is there",
+        "retailer": "simulated",
+        "day": "2025-03-03",
+    }
+
+
+@pytest.mark.parametrize("away", [0, 1000])
+def test_at_the_cut_off_the_waiting_ends_whether_or_not_the_service_answers(service, away):
+    service.away = away
+    started = time.monotonic()
+    assert fired(delivery_trigger(service.url, in_seconds(0.3)))["status"] == "cut_off"
+    assert 0.2 < time.monotonic() - started < 5
