@@ -8,9 +8,9 @@ READY := .venv/.ready
 export PYTHONDONTWRITEBYTECODE :=
 export VIRTUAL_ENV :=
 
-.PHONY: help setup run up test test-all check format lock image clean
+.PHONY: help setup run up test test-all check format lock image clean bench-features bench-forecast bench-stockouts
 help: ## show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 setup: $(READY) ## make .venv from requirements.lock
 $(READY): requirements.lock pyproject.toml
@@ -46,6 +46,15 @@ format: $(READY) ## let ruff put the code in order
 
 lock: $(READY) ## recompile requirements.lock
 	@$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet --output-file requirements.lock
+
+bench-features: $(READY) ## features of M5 beside mlforecast, polars and the floor (MARKETDAY_DATA)
+	@$(BIN)/python benchmarks/features.py
+
+bench-forecast: $(READY) ## the forecast of M5 beside mlforecast's, then ten times as large (MARKETDAY_DATA)
+	@$(BIN)/python benchmarks/forecast.py
+
+bench-stockouts: $(READY) ## demand where stock ran out, beside LightGBM's and the simulator's truth (MARKETDAY_DATA)
+	@$(BIN)/python benchmarks/stockouts.py
 
 image: ## build the container image with docker, podman or buildah
 	@scripts/image

@@ -1,7 +1,8 @@
 """Calibration: the recent bias, measured per segment and taken out of the mean.
 
 A segment is velocity class x location x kind of model. Past mornings' predictions are held against what was then sold,
-and the ratio corrects this morning's mean. The dispersion, which is relative to the mean, is kept.
+and the ratio corrects this morning's mean. Dispersion, zero share and common part, which are relative to the mean, are
+kept.
 """
 
 import datetime as dt

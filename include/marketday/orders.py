@@ -6,13 +6,12 @@ weekday from D + lead time on, and must last until the day before the next possi
 """
 
 import datetime as dt
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from marketday import distributions
+from marketday import distributions, sums
 from marketday.distributions import Array
 from marketday.errors import StepError
 from marketday.tables import FORECASTS, ORDERS, RUN_DAY
@@ -137,11 +136,12 @@ def propose(
     ``forecasts``: the day's rows; their first day is the day after the last known closing. ``offers``: one per product,
     with its :func:`schedule`. ``stock``: the :func:`position` at the last known closing.
 
-    The target is the ``service_level`` quantile of the demand from the last closing to ``covers_until``, days taken as
-    independent and moments matched. Where all of ``sellable_until`` is forecast, the target is at most the mean demand
-    until then: what is likely to spoil is not ordered for safety. What the target needs beyond the stock on hand and on
-    order is rounded up to whole packs, and to the supplier's minimum if anything is ordered at all. Forecasts that end
-    before ``covers_until`` count as far as they go; such lines are counted in the facts.
+    The target is the ``service_level`` quantile of the demand from the last closing to ``covers_until``, summed over
+    days that go up and down together (:func:`marketday.sums.total`). Where all of ``sellable_until`` is forecast, the
+    target is at most the mean demand until then: what is likely to spoil is not ordered for safety. What the target
+    needs beyond the stock on hand and on order is rounded up to whole packs, and to the supplier's minimum if anything
+    is ordered at all. Forecasts that end before ``covers_until`` count as far as they go; such lines are counted in the
+    facts.
     """
     demand = forecasts.sort(*PAIR, "day")
     lines = _lines(demand, offers, stock)
@@ -176,12 +176,12 @@ def _lines(demand: pl.DataFrame, offers: pl.DataFrame, stock: pl.DataFrame) -> p
 
 def _targets(lines: pl.DataFrame, demand: pl.DataFrame, days: pl.Series, service_level: float) -> tuple[Array, Array]:
     """Return mean demand and order-up-to level per line."""
-    mean, dispersion = _matrices(lines, demand, days)
+    mean, *spread = _matrices(lines, demand, days)
     covered = days.to_numpy() <= lines["covers_until"].to_numpy()[:, None]
     expected, target = np.zeros(lines.height), np.zeros(lines.height)
     for family in lines["family"].unique().sort():
         of = lines["family"].to_numpy() == family
-        whole = distributions.total(np.where(covered[of], mean[of], 0.0), dispersion[of])
+        whole = sums.total(np.where(covered[of], mean[of], 0.0), *(values[of] for values in spread))
         expected[of] = whole.mean
         target[of] = distributions.quantile(whole.mean, whole.dispersion, family, [service_level])[:, 0]
     until = lines["sellable_until"].fill_null(dt.date.max).to_numpy()
@@ -189,12 +189,12 @@ def _targets(lines: pl.DataFrame, demand: pl.DataFrame, days: pl.Series, service
     return expected, np.where(until <= days.to_numpy()[-1], np.minimum(target, sellable), target)
 
 
-def _matrices(lines: pl.DataFrame, demand: pl.DataFrame, days: pl.Series) -> Sequence[Array]:
-    """Return mean and dispersion as lines x days; 0 where there is no forecast."""
+def _matrices(lines: pl.DataFrame, demand: pl.DataFrame, days: pl.Series) -> list[Array]:
+    """Return mean, dispersion, zero share and common dispersion as lines x days; 0 where there is no forecast."""
     at = demand.join(lines.select(PAIR).with_row_index("line"), on=PAIR)
     cells = at["line"].to_numpy(), (at["day"] - days[0]).dt.total_days().to_numpy()
     found = []
-    for name in ("mean", "dispersion"):
+    for name in ("mean", "dispersion", "zero_share", "common_dispersion"):
         matrix = np.zeros((lines.height, len(days)))
         matrix[cells] = at[name].to_numpy()
         found.append(matrix)

@@ -58,13 +58,15 @@ class Training(_Part):
         description="Cron line of the training DAG, in the retailer's time zone. The model may be used from the day"
         " that it falls on, so it lies before that day's daily run.",
     )
-    history_days: int = Field(default=364, ge=28, le=3650, description="Days of history that are learnt from.")
-    scheme: Literal["recursive", "direct"] = Field(
-        default="recursive", description="How the model reaches beyond one day."
+    history_days: int = Field(default=1460, ge=28, le=3650, description="Days of history that are learnt from.")
+    rows: int = Field(
+        default=1_200_000,
+        ge=1000,
+        description="Most days of series that are learnt from, drawn at random: more take longer and tell little more.",
     )
-    rounds: int = Field(default=150, ge=1, le=5000, description="Boosting rounds.")
+    rounds: int = Field(default=250, ge=2, le=5000, description="Boosting rounds.")
     leaves: int = Field(default=63, ge=2, le=1023, description="Leaves per tree.")
-    learning_rate: float = Field(default=0.075, gt=0.0, le=1.0, description="Learning rate.")
+    learning_rate: float = Field(default=0.06, gt=0.0, le=1.0, description="Learning rate.")
 
 
 class Calibration(_Part):

@@ -64,6 +64,7 @@ class Settings(BaseSettings):
     airflow_password: SecretStr = Field(
         default=SecretStr(""), description="Password for Airflow's API. Default: the embedded Airflow's own."
     )
+    mlflow: str = Field(default="", description="MLflow's tracking address. Default: SQLite in HOME, no server.")
     log_level: LogLevel = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
 
     @property
@@ -80,6 +81,11 @@ class Settings(BaseSettings):
     def reports_path(self) -> Path:
         """Root of gate evidence and plots."""
         return (self.reports or self.home / "reports").resolve()
+
+    @property
+    def mlflow_url(self) -> str:
+        """Where backtests are tracked."""
+        return self.mlflow or f"sqlite:///{(self.home / 'mlflow.db').resolve()}"
 
     @property
     def reports_url(self) -> str:

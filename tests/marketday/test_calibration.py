@@ -34,6 +34,8 @@ def predicted(run_day: dt.date, mean: float, *, product: str = "milk", model: st
             "horizon": [n + 1 for n in ahead],
             "mean": float(mean),
             "dispersion": 0.25,
+            "zero_share": 0.1,
+            "common_dispersion": 0.05,
             "family": "negative_binomial",
             "model": model,
             "mode": mode,
@@ -88,7 +90,7 @@ def test_the_recent_bias_of_a_segment_is_taken_out_of_the_mean_and_nothing_else(
     assert row["factor"] == pytest.approx((308 + 200) / (280 + 200))
     forecasts = conform(outputs.tables["forecasts"], FORECASTS, DAY)
     assert forecasts["mean"].to_list() == pytest.approx([10.0 * row["factor"]] * HORIZON)
-    assert set(forecasts["dispersion"]) == {0.25}
+    assert set(forecasts.select("dispersion", "zero_share", "common_dispersion").rows()) == {(0.25, 0.1, 0.05)}
     assert outputs.facts["data_until"] == "2025-03-30"
 
 

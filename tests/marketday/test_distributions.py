@@ -15,15 +15,53 @@ FAMILIES = ["negative_binomial", "gamma"]
 @given(
     mean=st.lists(st.floats(0.0, 2000.0), min_size=1, max_size=20),
     dispersion=st.floats(0.0, 20.0),
+    zero_share=st.floats(0.0, 0.95),
     family=st.sampled_from(FAMILIES),
 )
-@settings(max_examples=60, deadline=None)
-def test_quantiles_are_finite_never_cross_and_grow_with_the_level(mean, dispersion, family):
-    found = distributions.quantile(mean, dispersion, family, LEVELS)
+@settings(max_examples=100, deadline=None)
+def test_quantiles_are_finite_never_cross_and_grow_with_the_level(mean, dispersion, zero_share, family):
+    found = distributions.quantile(mean, dispersion, family, LEVELS, zero_share)
     assert np.isfinite(found).all()
     assert (found >= 0.0).all()
     assert (np.diff(found, axis=1) >= 0.0).all()
     assert (found[np.array(mean) == 0.0] == 0.0).all()
+
+
+@given(
+    mean=st.floats(0.01, 30.0),
+    dispersion=st.floats(0.05, 3.0),
+    zero_share=st.floats(0.0, 0.9),
+    family=st.sampled_from(FAMILIES),
+)
+@settings(max_examples=40, deadline=None)
+def test_the_mean_and_the_variance_of_the_distribution_are_the_forecasts(mean, dispersion, zero_share, family):
+    # For demand of 0 and more, E Y = the integral of 1 - F, and E Y^2 = the integral of 2 y (1 - F); for counts, sums.
+    spread = distributions.variance(mean, dispersion, family, zero_share)
+    last = mean + 60.0 * np.sqrt(spread) + 60.0
+    if family == "gamma":
+        width = last * np.linspace(0.0, 1.0, 40_001) ** 3  # fine near 0, where a wide gamma has most of its mass
+        demand, step = (width[1:] + width[:-1]) / 2.0, np.diff(width)
+        second = 2.0 * demand * step
+    else:
+        demand = np.arange(np.ceil(last))
+        step, second = 1.0, 2.0 * demand + 1.0
+    more = 1.0 - distributions.cdf(demand, mean, dispersion, family, zero_share)
+    assert (more * step).sum() == pytest.approx(mean, rel=2e-3)
+    assert (more * second).sum() - mean**2 == pytest.approx(spread, rel=1e-2)
+
+
+def test_surplus_zeros_are_found_again_in_a_simulation():
+    random = np.random.default_rng(3)
+    sells = random.random(400_000) >= 0.4
+    drawn = np.where(sells, random.negative_binomial(1 / 0.5, 1 / (1 + 0.5 * 5.0), 400_000), 0)
+    for level in (0.3, 0.5, 0.75, 0.975):
+        found = distributions.quantile(3.0, 0.5, "negative_binomial", [level], 0.4)[0]
+        assert found == np.quantile(drawn, level, method="inverted_cdf")
+    for demand in (0, 1, 4, 12):
+        assert distributions.cdf(demand, 3.0, 0.5, "negative_binomial", 0.4) == pytest.approx(
+            (drawn <= demand).mean(), abs=0.003
+        )
+    assert distributions.variance(3.0, 0.5, "negative_binomial", 0.4) == pytest.approx(drawn.var(), rel=0.02)
 
 
 @given(mean=st.floats(0.01, 500.0), dispersion=st.floats(0.001, 10.0))
@@ -63,58 +101,18 @@ def test_pinball_loss_weighs_shortfall_by_the_level_and_excess_by_the_rest():
     assert distributions.pinball([10.0, 10.0], [8.0, 13.0], 0.9) == pytest.approx([1.8, 0.3])
 
 
-def test_the_sum_of_days_has_their_mean_and_variance():
-    mean, dispersion = np.array([[2.0, 5.0, 0.0, 1.0]]), np.array([[0.5, 0.3, 1.0, 2.0]])
-    for family in FAMILIES:
-        total = distributions.total(mean, dispersion)
-        assert total.mean == pytest.approx(8.0)
-        expected = distributions.variance(mean, dispersion, family).sum()
-        assert distributions.variance(total.mean, total.dispersion, family) == pytest.approx(expected)
-
-
-def test_the_sum_of_no_demand_and_of_next_to_none_has_no_dispersion():
-    assert distributions.total([[0.0, 0.0], [1e-200, 1e-200]], 0.5).dispersion.tolist() == [0.0, 0.0]
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_quantiles_of_a_sum_match_a_simulation(family):
-    random = np.random.default_rng(1)
-    mean, dispersion = np.array([2.0, 5.0, 1.0, 3.0]), np.array([0.5, 0.3, 1.0, 0.8])
-    if family == "gamma":
-        days = random.gamma(1 / dispersion, mean * dispersion, (200_000, 4))
-    else:
-        days = random.negative_binomial(1 / dispersion, 1 / (1 + dispersion * mean), (200_000, 4))
-    whole = distributions.total(mean, dispersion)
-    for level in (0.5, 0.9, 0.95, 0.99):
-        stocked = distributions.quantile(whole.mean, whole.dispersion, family, [level])[0]
-        assert (days.sum(axis=1) <= stocked).mean() == pytest.approx(level, abs=0.03)
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_the_dispersion_is_found_again_in_simulated_demand(family):
-    random = np.random.default_rng(2)
-    truth = np.array([0.2, 0.9])
-    groups = np.repeat([0, 1], 50_000)
-    mean = random.uniform(2.0, 8.0, len(groups))
-    spread = truth[groups]
-    if family == "gamma":
-        actual = random.gamma(1 / spread, mean * spread)
-    else:
-        actual = random.negative_binomial(1 / spread, 1 / (1 + spread * mean)).astype(float)
-    found = distributions.fit_dispersion(actual, mean, groups, family, prior=5.0, strength=10.0)
-    assert found == pytest.approx(truth, rel=0.05)
-
-
-def test_a_group_without_known_demand_has_the_prior_and_few_observations_stay_near_it():
-    actual, mean = np.array([np.nan, 40.0, 0.0]), np.array([1.0, 10.0, 10.0])
-    found = distributions.fit_dispersion(actual, mean, np.array([0, 1, 1]), "gamma", prior=0.5, strength=98.0)
-    assert found[0] == 0.5
-    assert found[1] == pytest.approx(0.98 * 0.5 + 0.02 * (900 + 100) / 200)
-
-
 def test_quantile_columns_are_added_by_each_rows_own_family():
     frame = pl.DataFrame({"mean": [4.0, 4.0], "dispersion": [0.5, 0.5], "family": ["gamma", "negative_binomial"]})
     found = distributions.with_quantiles(frame)
     assert found.columns[3:] == list(QUANTILE_LEVELS)
     for row, family in enumerate(frame["family"]):
         assert list(found.row(row)[3:]) == distributions.quantile(4.0, 0.5, family, LEVELS).tolist()
+
+
+def test_quantile_columns_know_each_rows_surplus_zeros():
+    frame = pl.DataFrame(
+        {"mean": [4.0, 4.0], "dispersion": [0.5, 0.5], "zero_share": [0.0, 0.6], "family": ["negative_binomial"] * 2}
+    )
+    found = distributions.with_quantiles(frame, ["q500", "q975"])
+    assert found["q500"][1] == 0.0 < found["q500"][0]
+    assert found["q975"][1] > found["q975"][0]

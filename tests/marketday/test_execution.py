@@ -23,7 +23,8 @@ def event(day: dt.date) -> pl.DataFrame:
 
 def forecast(day: dt.date, mean: float) -> pl.DataFrame:
     row = {"location_id": "a", "product_id": "milk", "day": day, "horizon": 1, "mean": mean, "dispersion": 0.3}
-    return pl.DataFrame([row | {"family": "gamma", "model": "lightgbm@1", "mode": "fresh"}])
+    spread = {"zero_share": 0.0, "common_dispersion": 0.0, "family": "gamma"}
+    return pl.DataFrame([row | spread | {"model": "lightgbm@1", "mode": "fresh"}])
 
 
 def publication(day: dt.date) -> pl.DataFrame:

@@ -43,7 +43,8 @@ def test_recent_demand_stands_on_the_first_row_of_each_series_oldest_first(featu
     assert carried["day"].to_list() == [DAY] * 12
     one = carried.filter(location_id="south", product_id="bread")["recent"].item().to_list()
     sold = given["sales"].filter(location_id="south", product_id="bread").sort("day")["units"].to_list()
-    assert one == sold[-RECENT_DAYS:]
+    assert len(one) == RECENT_DAYS
+    assert one == ([None] * RECENT_DAYS + sold)[-RECENT_DAYS:]
 
 
 def test_columns_say_what_they_promise(features):

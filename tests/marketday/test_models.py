@@ -8,11 +8,12 @@ from polars.testing import assert_frame_equal
 from small_shop import DAY, ORIGIN, facts
 
 from marketday import models
+from marketday.distributions import variance
 from marketday.errors import StepError
 from marketday.features.build import training_data
 from marketday.features.panel import Facts
 from marketday.models import Gbm, Seasonal, Text
-from marketday.models.dispersion import Dispersion, spread
+from marketday.models.dispersion import Dispersion
 from marketday.models.rows import arrange
 from marketday.retailers import Training
 from marketday.steps.features import READS
@@ -57,7 +58,17 @@ def test_the_baseline_repeats_a_weekly_rhythm():
     found = Seasonal().predict(one_series(week * 4), ORIGIN)
     assert found["mean"].to_list() == pytest.approx(week * 2)
     assert found["family"].unique().to_list() == ["negative_binomial"]
-    assert found.columns == ["location_id", "product_id", "day", "horizon", "mean", "dispersion", "family"]
+    assert found.columns == [
+        "location_id",
+        "product_id",
+        "day",
+        "horizon",
+        "mean",
+        "dispersion",
+        "zero_share",
+        "common_dispersion",
+        "family",
+    ]
 
 
 def test_the_baseline_weighs_later_weeks_more():
@@ -203,13 +214,6 @@ def test_training_on_nothing_is_refused(data):
         Gbm.fit(data.rows.clear(), Training())
 
 
-def test_the_spread_of_recent_demand_is_its_variance_beyond_the_mean_shrunk_to_the_prior():
-    recent = np.full((2, RECENT_DAYS), np.nan, dtype=np.float32)
-    recent[0, -28:] = [0.0, 8.0] * 14
-    found = spread(recent, "negative_binomial", np.array([0.25, 0.25]))
-    assert found == pytest.approx([(0.25 + (16 - 4) / 16) / 2, 0.25])
-
-
 def test_a_fitted_dispersion_covers_the_held_out_days(fitted):
     model, data = fitted
     rows = arrange(data.held_out, data.held_out_origin)
@@ -217,10 +221,9 @@ def test_a_fitted_dispersion_covers_the_held_out_days(fitted):
     actual = rows.frame.join(data.rows, on=key, how="left", maintain_order="left")["demand"].to_numpy().astype(float)
     mean = model.mean(rows)
     fitted_dispersion = Dispersion.fit(rows, mean, actual)
-    spread_of = fitted_dispersion.predict(rows, mean)[rows.series]
+    spread = fitted_dispersion.predict(rows, mean)
     for family in ("negative_binomial", "gamma"):
         mine = rows.family[rows.series] == family
-        linear = mean[mine] if family == "negative_binomial" else 0.0
-        expected = (linear + spread_of[mine] * mean[mine] ** 2).sum()
-        assert expected == pytest.approx(((actual - mean)[mine] ** 2).sum(), rel=0.3)
+        expected = variance(mean[mine], spread.dispersion[mine], family, spread.zero_share[mine]).sum()
+        assert expected == pytest.approx(((actual - mean)[mine] ** 2).sum(), rel=0.4)
     assert json.loads(json.dumps(fitted_dispersion.to_dict())) == fitted_dispersion.to_dict()

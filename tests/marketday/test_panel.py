@@ -64,12 +64,15 @@ def test_demand_is_unknown_before_the_first_sale_ever():
     assert found.first_sale[series(found, "north", "bread")] == SPAN.at(begin)
 
 
-def test_demand_is_unknown_where_stock_ran_out():
+def test_where_stock_ran_out_demand_is_what_sold_or_more_and_the_exposure_says_so():
     given = facts()
     given["stock"] = change(given["stock"], at("south", "dates", THREE_AGO), stockout_share=pl.lit(0.25))
     found = panel(given)
-    assert np.isnan(demand(found, "south", "dates", THREE_AGO))
-    assert np.isfinite(demand(found, "south", "apples", THREE_AGO))
+    sold = given["sales"].filter(at("south", "dates", THREE_AGO))["units"].item()
+    assert demand(found, "south", "dates", THREE_AGO) > sold
+    exposure = found.exposure[:, SPAN.at(THREE_AGO)]
+    assert exposure[series(found, "south", "dates")] == 0.75
+    assert exposure[series(found, "south", "apples")] == 1.0
 
 
 def test_a_price_holds_until_the_next_row_also_from_before_the_axis_and_into_the_plan():

@@ -68,6 +68,14 @@ def test_a_png_is_a_png_and_an_empty_history_can_be_drawn() -> None:
     assert png.startswith(b"\x89PNG")
 
 
+def test_looking_back_a_fan_shows_what_was_sold_then_and_where_stock_ran_out() -> None:
+    then = forecast().select("day", units=pl.lit(3.0), stockout_share=pl.when(pl.col("day") == DAY).then(0.5))
+    svg = plots.fan_chart(history(0.0), forecast(), then=then, title="Milk in store_01").decode()
+    assert ">sold then</text>" in svg
+    assert points(svg, plots._COLOURS["sold then"]) == 13
+    assert points(svg, plots._COLOURS["stock ran out"]) == 1
+
+
 def test_totals_are_drawn_beside_the_history() -> None:
     svg = plots.total_chart(history(), forecast(), title="All stores").decode()
     assert ">sales</text>" in svg

@@ -19,7 +19,7 @@ DAY = dt.date(2025, 3, 31)
 NEXT = dt.date(2025, 4, 1)
 NAME = "simulated"
 COLUMNS = [
-    *("location_id", "product_id", "day", "horizon", "mean", "dispersion"),
+    *("location_id", "product_id", "day", "horizon", "mean", "dispersion", "zero_share"),
     *("q005", "q025", "q165", "q250", "q500", "q750", "q835", "q975", "q995"),
     *("model", "mode"),
 ]
@@ -46,6 +46,8 @@ def forecasts(mean: float) -> pl.DataFrame:
         horizon=(pl.col("day") - DAY).dt.total_days() + 1,
         mean=pl.lit(mean),
         dispersion=pl.lit(0.3),
+        zero_share=pl.lit(0.1),
+        common_dispersion=pl.lit(0.05),
         family=pl.lit("negative_binomial"),
         model=pl.lit("lightgbm@1"),
         mode=pl.lit("degraded"),

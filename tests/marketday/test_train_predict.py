@@ -12,7 +12,7 @@ from marketday.retailers import Training
 from marketday.tables import MODELS, PREDICTIONS
 from marketday.warehouse import conform
 
-SMALL = Training(rounds=30, leaves=8, history_days=120)
+SMALL = Training(rounds=100, leaves=8, history_days=120)
 
 
 @pytest.fixture

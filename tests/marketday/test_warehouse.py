@@ -154,6 +154,8 @@ def test_blocks_of_a_day_are_written_one_by_one(warehouse: Warehouse):
                 "horizon": [1],
                 "mean": [mean],
                 "dispersion": [0.1],
+                "zero_share": [0.0],
+                "common_dispersion": [0.0],
                 "family": ["gamma"],
                 "model": ["m@1"],
                 "mode": ["fresh"],

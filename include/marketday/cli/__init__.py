@@ -6,9 +6,12 @@ from typing import Annotated
 
 import typer
 
+from marketday.cli.backtest import backtest
 from marketday.cli.console import ReadableErrors
 from marketday.cli.deliver import deliver
+from marketday.cli.explain import explain
 from marketday.cli.export import export
+from marketday.cli.features import features
 from marketday.cli.platform import serve, up
 from marketday.cli.retailers import retailers
 from marketday.cli.run import run, simulate
@@ -17,8 +20,9 @@ from marketday.cli.status import status
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "A morning": (run, simulate, deliver),
-    "What came out": (status, show, export),
-    "What runs": (up, serve, retailers),
+    "What came out": (status, show, explain, export),
+    "How good it is": (backtest,),
+    "What runs": (up, serve, retailers, features),
 }
 
 app = typer.Typer(

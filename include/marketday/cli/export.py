@@ -23,6 +23,7 @@ FORECAST_COLUMNS = (
     "horizon",
     "mean",
     "dispersion",
+    "zero_share",
     "q005",
     "q025",
     "q165",

@@ -1,11 +1,13 @@
 """Assemble the rows: the daily `features` table and the training matrix, block by block on Dask.
 
-Two passes over the blocks of locations, in one graph: the first reduces each block to totals per product and day, which
-are added up; the second makes the block's rows. The scheduler is "threads", "synchronous" or a cluster's address.
+Two passes over the blocks of locations, in one graph: the first reads each block's demand and reduces it to totals per
+product and day, which are added up; the second reads the block again and makes its rows. Nothing of a block is kept
+between the passes, so that memory depends on the block and not on the retailer. The scheduler is "threads",
+"synchronous" or a cluster's address; a block that a lost worker had is done again by another.
 """
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import dask
@@ -13,17 +15,42 @@ import numpy as np
 import polars as pl
 from dask.delayed import Delayed
 from distributed import Client
-from numpy.typing import NDArray
 
-from marketday.features.calendar import day_columns
-from marketday.features.history import own_history
-from marketday.features.kernels import Array, Index, at, relative, window_mean
-from marketday.features.levels import LEVEL_WINDOW, Levels, add_up, block_levels, product_totals
+from marketday.features import matrix
+from marketday.features.declare import Feature, get
+from marketday.features.inputs import Vocabulary, panel_inputs, vocabulary
+from marketday.features.matrix import Matrix, frame, future_rows
 from marketday.features.panel import Facts, Panel, Span, load
-from marketday.retailers import Retailer, Training
+from marketday.features.totals import Totals, add, by_product
+from marketday.retailers import Retailer
 from marketday.tables import RECENT_DAYS
 
-PRICE_WINDOW = 91
+TABLE_FEATURES = {
+    **{
+        name: name
+        for name in (
+            *("category", "department", "region", "unit", "weekday", "day_of_month", "week", "month"),
+            *(
+                "price",
+                "price_relative",
+                "price_change",
+                "promotion",
+                "promotion_change",
+                "temperature",
+                "precipitation",
+                "payday",
+                "age",
+            ),
+            *("event", "event_tomorrow"),
+        )
+    },
+    "location_level": "location_level_28",
+    "product_level": "product_level_28",
+}
+"""Columns of the table `features` and the features that they hold: what a forecast needs besides recent demand."""
+_ACROSS_BLOCKS = {"product", "category", "department"}
+_ADDED_AT_ONCE = 16
+"""Blocks' totals held at once; each is at most as large as a panel of one location."""
 
 
 def blocks(location_ids: Sequence[str], size: int) -> dict[str, list[str]]:
@@ -32,123 +59,115 @@ def blocks(location_ids: Sequence[str], size: int) -> dict[str, list[str]]:
     return {f"{i // size:03}": ordered[i : i + size] for i in range(0, len(ordered), size)}
 
 
-def serving_span(day: dt.date, data_until: dt.date, horizon: int) -> Span:
-    """Return the axis that the features of business day ``day`` need."""
-    lookback = max(RECENT_DAYS, PRICE_WINDOW, horizon + LEVEL_WINDOW)
+def serving_span(day: dt.date, data_until: dt.date, horizon: int, features: Sequence[Feature]) -> Span:
+    """Return the axis that the features of business day ``day`` need, and the demand that models carry on from."""
     last = day + dt.timedelta(days=horizon - 1)
+    before = matrix.history_days(features, (last - data_until).days, horizon)
+    lookback = max(RECENT_DAYS, before)
     return Span(data_until - dt.timedelta(days=lookback), data_until, day - dt.timedelta(days=1), last)
 
 
-def training_span(data_until: dt.date, history_days: int, horizon: int) -> Span:
+def training_span(data_until: dt.date, history_days: int, horizon: int, features: Sequence[Feature]) -> Span:
     """Return the axis that training on ``history_days`` up to ``data_until`` needs."""
-    lookback = history_days + max(RECENT_DAYS, PRICE_WINDOW) + horizon
+    before = matrix.history_days(features, horizon, horizon)
+    lookback = max(history_days, horizon) + max(RECENT_DAYS, before)
     return Span(data_until - dt.timedelta(days=lookback), data_until, data_until, data_until)
-
-
-def known_columns(panel: Panel, levels: Levels, series: Index, day: Index) -> pl.DataFrame:
-    """Return what every horizon knows at its origin, for rows given by series and by column of the day."""
-    of = panel.series[series]
-    place = panel.location[series]
-    names = pl.Series(panel.events.names, dtype=pl.String)
-    dates = day_columns([panel.span.first + dt.timedelta(days=d) for d in range(panel.span.days)])
-    numbers = {
-        "price": at(panel.price, series, day),
-        "price_relative": at(relative(panel.price, PRICE_WINDOW), series, day),
-        "promotion": at(panel.promotion, series, day),
-        "temperature": at(panel.temperature, place, day),
-        "precipitation": at(panel.precipitation, place, day),
-        "payday": panel.events.payday[place, day],
-        "age": _age(panel, series, day),
-        "location_level": window_mean(levels.location, place, day - levels.horizon, LEVEL_WINDOW),
-        "product_level": window_mean(levels.product, series, day - levels.horizon, LEVEL_WINDOW),
-    }
-    return pl.concat(
-        [of.select("location_id", "product_id", "category", "department", "region", "unit"), dates[day]],
-        how="horizontal",
-    ).with_columns(
-        *(pl.Series(name, values, nan_to_null=True) for name, values in numbers.items()),
-        event=_named(names, panel.events.main[place, day]),
-        event_tomorrow=_named(names, panel.events.main[place, day + 1]),
-    )
-
-
-def future_rows(panel: Panel, levels: Levels, business_day: dt.date) -> pl.DataFrame:
-    """Return the rows of the days after the data, in the form of the table `features` but for ``block``."""
-    start = panel.span.at(panel.span.data_until) + 1
-    series, ahead = np.nonzero(panel.on_sale[:, start:])
-    recent = pl.Series(panel.demand[:, start - RECENT_DAYS : start].ravel(), nan_to_null=True)
-    first = np.diff(series, prepend=-1) != 0
-    of_series = pl.Series(np.where(first, series, -1)).replace(-1, None)
-    return known_columns(panel, levels, series, ahead + start).with_columns(
-        horizon=((pl.col("day") - business_day).dt.total_days() + 1).cast(pl.Int32),
-        recent=recent.reshape((-1, RECENT_DAYS)).gather(of_series),
-    )
-
-
-def training_rows(panel: Panel, levels: Levels, training: Training) -> pl.DataFrame:
-    """Return the rows of the known days that are learnt from: known columns, own history, ``horizon``, ``demand``.
-
-    Rows whose demand is unknown or censored are left out, and the day of the first sale too: that it sold is why the
-    row would be there. Scheme "recursive": every origin is the day before. "direct": horizons 1 … H alternate.
-    """
-    stop = panel.span.at(panel.span.data_until) + 1
-    day = np.arange(panel.span.days)
-    usable = np.isfinite(panel.demand) & panel.on_sale & (day > panel.first_sale[:, None])
-    usable[:, : stop - training.history_days] = False
-    series, target = np.nonzero(usable)
-    ahead = 1 + (series + target) % levels.horizon if training.scheme == "direct" else np.ones_like(target)
-    own = own_history(panel.demand, series, target - ahead, target)
-    return known_columns(panel, levels, series, target).with_columns(
-        *(pl.Series(name, values) for name, values in own.items()),
-        horizon=pl.Series(ahead, dtype=pl.Int32),
-        demand=pl.Series(panel.demand[series, target]),
-    )
 
 
 def features_table(facts: Facts, retailer: Retailer, day: dt.date, data_until: dt.date, scheduler: str) -> pl.DataFrame:
     """Return the table `features` of business day ``day``: rows for ``data_until`` + 1 … ``day`` + H - 1."""
-    made = _prepare(facts, retailer, serving_span(day, data_until, retailer.horizon))
-    tasks = [dask.delayed(future_rows)(panel, levels, day) for panel, levels in made.values()]
-    frames: list[pl.DataFrame] = compute(tasks, scheduler)
-    return pl.concat(frame.with_columns(block=pl.lit(name)) for name, frame in zip(made, frames, strict=True))
+    features = [get(name) for name in TABLE_FEATURES.values()]
+    names = vocabulary(facts)
+
+    def make(panel: Panel, products: Totals | None) -> pl.DataFrame:
+        inputs = panel_inputs(panel, products, names, matrix.groups(features))
+        return _table(future_rows(panel, inputs, features, retailer.horizon), features, names, day)
+
+    span = serving_span(day, data_until, retailer.horizon, features)
+    made = per_block(facts, retailer, span, features, make)
+    frames: list[pl.DataFrame] = compute(list(made.values()), scheduler)
+    return pl.concat(rows.with_columns(block=pl.lit(name)) for name, rows in zip(made, frames, strict=True))
 
 
-class TrainingData(NamedTuple):
-    """Rows to learn from, and the features of the last horizon to be judged by.
+class TrainingMatrices(NamedTuple):
+    """Rows to learn from, one matrix per block, and the last horizon to be judged by.
 
-    These have no demand and no weather after their origin; prices, promotions and events are as known now.
+    The latter have no demand and no weather after their origin in their features; prices, promotions and events are as
+    known now. Nothing of the last horizon is learnt from.
     """
 
-    rows: pl.DataFrame
+    near: list[Matrix]
+    """Rows one day ahead of their origin."""
+    far: list[Matrix]
+    """The same rows 1 … H days ahead."""
     held_out: pl.DataFrame
+    """In the form of the table `features`."""
+    truth: pl.DataFrame
+    """location_id, product_id, day, demand of the held-out rows on whose day stock lasted."""
     held_out_origin: dt.date
+    names: Vocabulary
+    """What the codes in the matrices stand for."""
 
 
-def training_data(facts: Facts, retailer: Retailer, data_until: dt.date, scheduler: str) -> TrainingData:
-    """Return the training matrix up to ``data_until``; its last H days are also held out."""
+def training_matrices(
+    facts: Facts, retailer: Retailer, data_until: dt.date, scheduler: str, features: Sequence[Feature]
+) -> TrainingMatrices:
+    """Return the training rows up to a horizon before ``data_until``, and the last horizon held out."""
     training, horizon = retailer.training, retailer.horizon
     origin = data_until - dt.timedelta(days=horizon)
-    made = _prepare(facts, retailer, training_span(data_until, training.history_days, horizon))
-    rows = [dask.delayed(training_rows)(panel, levels, training) for panel, levels in made.values()]
-    held = [
-        dask.delayed(future_rows)(dask.delayed(Panel.as_of)(panel, origin), levels, origin + dt.timedelta(days=1))
-        for panel, levels in made.values()
-    ]
-    frames = compute([*rows, *held], scheduler)
-    return TrainingData(pl.concat(frames[: len(rows)]), pl.concat(frames[len(rows) :]), origin)
+    names = vocabulary(facts)
+    told = [get(name) for name in TABLE_FEATURES.values()]
+    locations = facts.locations.select(pl.len()).collect().item()
+
+    def make(panel: Panel, products: Totals | None) -> tuple[Matrix, Matrix, pl.DataFrame, pl.DataFrame]:
+        past = panel.as_of(origin)
+        inputs = panel_inputs(past, products, names, matrix.groups([*features, *told]))
+        most = training.rows * len(panel.location_ids) // locations
+        near, far = matrix.training_rows(past, inputs, features, training, horizon, most=most)
+        held_out = future_rows(past, inputs, told, horizon)
+        return near, far, _table(held_out, told, names, origin + dt.timedelta(days=1)), _truth(panel, held_out)
+
+    span = training_span(data_until, training.history_days, horizon, [*features, *told])
+    made = compute(list(per_block(facts, retailer, span, [*features, *told], make).values()), scheduler)
+    near, far, held_out, truth = ([each[i] for each in made] for i in range(4))
+    return TrainingMatrices(near, far, pl.concat(held_out), pl.concat(truth), origin, names)
 
 
-def _prepare(facts: Facts, retailer: Retailer, span: Span) -> dict[str, tuple[Delayed, Delayed]]:
-    """Return each block's panel and levels, delayed; a panel is read once and serves both passes."""
+def _truth(panel: Panel, rows: Matrix) -> pl.DataFrame:
+    """Return the demand of the rows on whose day stock lasted; ``rows`` know none of it themselves."""
+    column = rows.day - pl.Series([panel.span.first]).to_physical().item()
+    demand, exposure = (values[rows.series, column] for values in (panel.demand, panel.exposure))
+    keys = rows.pairs.select("location_id", "product_id")[rows.series]
+    return keys.with_columns(rows.dates(), demand=pl.Series(demand)).filter(pl.Series(exposure >= 1.0))
+
+
+def per_block(
+    facts: Facts,
+    retailer: Retailer,
+    span: Span,
+    features: Sequence[Feature],
+    make: Callable[[Panel, Totals | None], Any],
+) -> dict[str, Delayed]:
+    """Return what ``make`` makes of each block's panel and the totals of all products, delayed, by block."""
     location_ids = facts.locations.select("location_id").collect()["location_id"].to_list()
-    product_ids = facts.products.select("product_id").collect()["product_id"].sort().to_list()
     cut = blocks(location_ids, retailer.block_size)
-    panels = {name: dask.delayed(load)(facts, ids, span, retailer.absent_sales) for name, ids in cut.items()}
-    totals = dask.delayed(add_up)([dask.delayed(product_totals)(panel, product_ids) for panel in panels.values()])
-    return {
-        name: (panel, dask.delayed(block_levels)(panel, totals, product_ids, retailer.horizon))
-        for name, panel in panels.items()
-    }
+    whole = dask.delayed(facts, traverse=False)
+    totals: Delayed | None = None
+    if _ACROSS_BLOCKS & matrix.groups(features):
+        parts = [dask.delayed(_product_totals)(whole, ids, span, retailer.absent_sales) for ids in cut.values()]
+        totals = added(parts)
+
+    def second_pass(facts: Facts, ids: list[str], products: Totals | None) -> Any:
+        return make(load(facts, ids, span, retailer.absent_sales), products)
+
+    return {name: dask.delayed(second_pass)(whole, ids, totals) for name, ids in cut.items()}
+
+
+def added(parts: Sequence[Delayed]) -> Delayed:
+    """Return the sum of the blocks' totals, delayed; few are held at a time, and the order is the blocks'."""
+    while len(parts) > 1:
+        parts = [dask.delayed(add)(parts[i : i + _ADDED_AT_ONCE]) for i in range(0, len(parts), _ADDED_AT_ONCE)]
+    return parts[0]
 
 
 def compute(tasks: Sequence[Delayed], scheduler: str) -> list[Any]:
@@ -159,9 +178,25 @@ def compute(tasks: Sequence[Delayed], scheduler: str) -> list[Any]:
         return list(client.gather(client.compute(list(tasks))))
 
 
-def _age(panel: Panel, series: Index, day: Index) -> Array:
-    return np.where(day > panel.first_sale[series], day - panel.first_sale[series], np.nan).astype(np.float32)
+def _product_totals(facts: Facts, ids: list[str], span: Span, absent_sales: Any) -> Totals:
+    panel = load(facts, ids, span, absent_sales)
+    return by_product(panel.demand, panel.location, panel.product)
 
 
-def _named(names: pl.Series, code: NDArray[np.int32]) -> pl.Series:
-    return names.gather(pl.Series(code).replace(-1, None))
+def _table(rows: Matrix, features: Sequence[Feature], names: Vocabulary, business_day: dt.date) -> pl.DataFrame:
+    """Return rows after the data in the form of the table `features` but for ``block``."""
+    first = np.diff(rows.series, prepend=-1) != 0
+    carrier = pl.Series(np.where(first, rows.series, -1)).replace(-1, None)
+    recent = pl.Series(rows.recent.ravel(), nan_to_null=True).reshape((-1, RECENT_DAYS))
+    return (
+        frame(rows, features, names)
+        .rename(_renamed())
+        .with_columns(
+            horizon=((pl.col("day") - business_day).dt.total_days() + 1).cast(pl.Int32),
+            recent=recent.gather(carrier),
+        )
+    )
+
+
+def _renamed() -> dict[str, str]:
+    return {feature: column for column, feature in TABLE_FEATURES.items()}

@@ -22,7 +22,7 @@ class Events(NamedTuple):
 
 
 def day_columns(days: list[dt.date]) -> pl.DataFrame:
-    """Return weekday (ISO, 1 is Monday), day_of_month, week (ISO) and month: one row per day."""
+    """Return weekday (ISO, 1 is Monday), day_of_month, week (ISO), month and year: one row per day."""
     day = pl.col("day")
     return pl.DataFrame({"day": pl.Series(days, dtype=pl.Date)}).select(
         day,
@@ -30,6 +30,7 @@ def day_columns(days: list[dt.date]) -> pl.DataFrame:
         day_of_month=day.dt.day().cast(pl.Int32),
         week=day.dt.week().cast(pl.Int32),
         month=day.dt.month().cast(pl.Int32),
+        year=day.dt.year(),
     )
 
 

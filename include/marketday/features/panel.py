@@ -13,7 +13,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from marketday.features.calendar import Events, locate_events
-from marketday.features.kernels import Array, forward_fill
+from marketday.features.censoring import recover
+from marketday.features.grid import Axis, Pairs, Whole, codes, forward_fill, places, scatter
+from marketday.features.kernels import Array, Index
 
 UNDISCOUNTED = 0.001
 """Value of `promotion` for a promotion without a discount, so that it can be told from no promotion."""
@@ -58,12 +60,19 @@ class Panel:
 
     span: Span
     location_ids: list[str]
+    products: pl.DataFrame
+    """Every product of the retailer by product_id, with category and department."""
     series: pl.DataFrame
     """One row per series: location_id, product_id, region, category, department, unit."""
-    location: NDArray[np.intp]
+    location: Index
     """Position of each series' location in ``location_ids``."""
+    product: Index
+    """Position of each series' product in ``products``."""
     demand: Array
-    """Units sold; NaN before the first sale, where no row was delivered, and where stock ran out (censored)."""
+    """Units asked for: what sold and, where stock ran out, what is reckoned to have been missed besides
+    (:mod:`marketday.features.censoring`); NaN before the first sale and where no row was delivered."""
+    exposure: Array
+    """Share of each day on which there was stock, from 0 to 1."""
     price: Array
     promotion: Array
     on_sale: NDArray[np.bool_]
@@ -80,11 +89,22 @@ class Panel:
         The forecasts of that weather were superseded by what was observed, which nobody knew on that day.
         """
         later = np.arange(self.span.days) > self.span.at(day)
-        demand, temperature, precipitation = (
-            np.where(later, np.float32(np.nan), known) for known in (self.demand, self.temperature, self.precipitation)
+        observed = (self.demand, self.exposure, self.temperature, self.precipitation)
+        demand, exposure, temperature, precipitation = (
+            np.where(later, np.float32(np.nan), known) for known in observed
         )
         span = self.span._replace(data_until=day, origin=day)
-        return replace(self, demand=demand, temperature=temperature, precipitation=precipitation, span=span)
+        return replace(
+            self, demand=demand, exposure=exposure, temperature=temperature, precipitation=precipitation, span=span
+        )
+
+
+class _Rows(NamedTuple):
+    """Long rows of a table by keys of pairs (see :class:`Pairs`) and columns of the axis."""
+
+    key: Whole
+    column: Whole
+    value: NDArray[np.float64]
 
 
 def load(facts: Facts, location_ids: list[str], span: Span, absent_sales: Literal["missing", "zero"]) -> Panel:
@@ -93,82 +113,120 @@ def load(facts: Facts, location_ids: list[str], span: Span, absent_sales: Litera
     A series is every pair with a price row up to the last day, or a sale on the axis. ``absent_sales`` "zero" reads a
     missing sales row as 0 where the location reports any sale that day and the product is listed.
     """
-    here = pl.col("location_id").is_in(location_ids)
-    until = pl.col("day") <= span.data_until
-    sales = facts.sales.filter(here & until).select(*_PAIR, "day", "units")
-    recent = sales.filter(pl.col("day") >= span.first).collect()
-    first_sales = sales.filter(pl.col("units") > 0).group_by(_PAIR).agg(pl.col("day").min()).collect()
-    prices = (
-        facts.prices.filter(here & (pl.col("day") <= span.last)).select(*_PAIR, "day", "price").sort("day").collect()
-    )
-    series = _series(facts, pl.concat([prices.select(_PAIR), recent.select(_PAIR)]).unique())
-    location = np.searchsorted(np.array(location_ids), series["location_id"].to_numpy().astype(str))
+    products = facts.products.select("product_id", "category", "department", "unit", "launched", "delisted")
+    listed = products.sort("product_id").collect()
+    product_ids = listed["product_id"].to_list()
+    axis = Axis(span.first, span.days)
+    here, day = pl.col("location_id").is_in(location_ids), pl.col("day")
 
-    price = forward_fill(_scatter(prices.with_columns(pl.col("day").clip(span.first)), series, span, "price"))
+    def read(table: pl.LazyFrame, value: str, where: pl.Expr) -> _Rows:
+        rows = table.filter(here & where).select(*_PAIR, "day", value).collect()
+        location, product = codes(rows["location_id"], location_ids), codes(rows["product_id"], product_ids)
+        key = np.where(product < 0, -1, location * len(product_ids) + product)
+        return _Rows(key, axis.columns(rows["day"]), rows[value].to_numpy())
+
+    sold = read(facts.sales, "units", day.is_between(span.first, span.data_until))
+    # Rows of before the axis in the order of days, so that the last of them is what holds when it begins.
+    listed_before = read(facts.prices.sort("day"), "price", day <= span.first)
+    listed_after = read(facts.prices, "price", (day > span.first) & (day <= span.last))
+    present = np.concatenate([sold.key, listed_before.key, listed_after.key])
+    pairs = Pairs(present[present >= 0], len(product_ids))
+    shape = (len(pairs), span.days)
+
+    def dense(rows: _Rows) -> Array:
+        return scatter(pairs.rows(rows.key), np.maximum(rows.column, 0), rows.value, shape)
+
+    price = dense(_Rows(*(np.concatenate(both) for both in zip(listed_before, listed_after, strict=True))))
+    price = forward_fill(price)
+    demand = dense(sold)
+    # Sold before the axis: only the first day counts, and one row per series is read of it.
+    earlier = facts.sales.filter(here & (day < span.first) & (pl.col("units") > 0))
+    first_day = earlier.group_by(_PAIR).agg(day.min(), units=pl.lit(1.0))
+    first_sale = _first_sale(demand, read(first_day, "units", pl.lit(True)), pairs)
+    own = listed[pairs.product]
     launched, delisted = (
-        (series[name].fill_null(default) - span.first).dt.total_days().to_numpy()[:, None]
+        (own[name].fill_null(default) - span.first).dt.total_days().to_numpy()[:, None]
         for name, default in (("launched", span.first), ("delisted", span.last + dt.timedelta(days=1)))
     )
-    day = np.arange(span.days)
-    first_sale = _first_sale(first_sales, series, span)
-    sold_before = day >= first_sale[:, None]
-    on_sale = (day >= launched) & (day < delisted) & (np.isfinite(price) | sold_before)
-    demand = _scatter(recent, series, span, "units")
+    column = np.arange(span.days)
+    sold_before = column >= first_sale[:, None]
+    on_sale = (column >= launched) & (column < delisted) & (np.isfinite(price) | sold_before)
     if absent_sales == "zero":
         reports = np.zeros((len(location_ids), span.days), dtype=bool)
-        np.logical_or.at(reports, location, np.isfinite(demand))
-        demand[np.isnan(demand) & reports[location] & on_sale & np.isfinite(price)] = 0.0
+        np.logical_or.at(reports, pairs.location, np.isfinite(demand))
+        demand[np.isnan(demand) & reports[pairs.location] & on_sale & np.isfinite(price)] = 0.0
     demand[~sold_before] = np.nan
-    between = here & pl.col("day").is_between(span.first, span.last)
-    out = facts.stock.filter(between & until & (pl.col("stockout_share") > 0)).select(*_PAIR, "day", "stockout_share")
-    demand[_scatter(out.collect(), series, span, "stockout_share") > 0] = np.nan
-
-    promoted = facts.promotions.filter(between).group_by(*_PAIR, "day").agg(pl.col("discount").max().clip(UNDISCOUNTED))
-    promotion = np.nan_to_num(_scatter(promoted.collect(), series, span, "discount"))
-    known = (pl.col("day") <= span.origin) | (pl.col("source") == "forecast")
-    weather = facts.weather.filter(between & known).collect()
-    places = pl.DataFrame({"location_id": location_ids})
-    events = facts.events.filter(here | (pl.col("location_id") == "*")).collect()
+    out = read(
+        facts.stock,
+        "stockout_share",
+        day.is_between(span.first, span.data_until) & (pl.col("stockout_share") > 0),
+    )
+    promotion = _promotion(read(facts.promotions, "discount", day.is_between(span.first, span.last)), pairs, shape)
+    recovered = recover(
+        demand,
+        np.nan_to_num(dense(out)),
+        group=np.unique(own["department"], return_inverse=True)[1],
+        promoted=promotion > 0,
+        by_weight=(own["unit"] == "weight").to_numpy(),
+    )
     return Panel(
         span=span,
         location_ids=location_ids,
-        series=series,
-        location=location,
-        demand=demand,
+        products=listed.select("product_id", "category", "department"),
+        series=_described(pairs, location_ids, own, facts),
+        location=pairs.location,
+        product=pairs.product,
+        demand=recovered.demand,
+        exposure=recovered.exposure,
         price=price,
         promotion=promotion,
         on_sale=on_sale,
         first_sale=first_sale,
-        temperature=_scatter(weather, places, span, "temperature"),
-        precipitation=_scatter(weather, places, span, "precipitation"),
+        **_weather(facts, here, location_ids, span),
         # One day more than the axis, for the day after the last.
         events=locate_events(
-            events.select("location_id", "day", "name", "kind"), location_ids, span.first, span.days + 1
+            facts.events.filter(here | (pl.col("location_id") == "*"))
+            .select("location_id", "day", "name", "kind")
+            .collect(),
+            location_ids,
+            span.first,
+            span.days + 1,
         ),
     )
 
 
-def _series(facts: Facts, pairs: pl.DataFrame) -> pl.DataFrame:
-    products = facts.products.select("product_id", "category", "department", "unit", "launched", "delisted")
-    return (
-        pairs.lazy()
-        .join(products, on="product_id")
-        .join(facts.locations.select("location_id", "region"), on="location_id")
-        .sort(_PAIR)
-        .collect()
-    )
+def _first_sale(demand: Array, before: _Rows, pairs: Pairs) -> Array:
+    """Return the column of each series' first sale: that of before the axis, else the first on it."""
+    sold = demand > 0
+    first = np.where(sold.any(axis=1), sold.argmax(axis=1), np.nan).astype(np.float32)
+    row = pairs.rows(before.key)
+    first[row[row >= 0]] = before.column[row >= 0]
+    return first
 
 
-def _scatter(rows: pl.DataFrame, series: pl.DataFrame, span: Span, value: str) -> Array:
-    """Place ``value`` at (series, day); the last row wins."""
-    dense = np.full((series.height, span.days), np.nan, dtype=np.float32)
-    keys = [name for name in _PAIR if name in series.columns]
-    placed = rows.join(series.select(keys).with_row_index("at"), on=keys, maintain_order="left")
-    column = (placed["day"] - span.first).dt.total_days().to_numpy()
-    dense[placed["at"].to_numpy(), column] = placed[value].to_numpy()
-    return dense
+def _promotion(rows: _Rows, pairs: Pairs, shape: tuple[int, int]) -> Array:
+    """Return the largest discount of each day's promotions, at least UNDISCOUNTED; 0 without any."""
+    promotion = np.zeros(shape, dtype=np.float32)
+    at, discount = places(pairs.rows(rows.key), rows.column, rows.value, shape)
+    np.maximum.at(promotion.reshape(-1), at, np.maximum(discount, UNDISCOUNTED).astype(np.float32))
+    return promotion
 
 
-def _first_sale(first_sales: pl.DataFrame, series: pl.DataFrame, span: Span) -> NDArray[np.float32]:
-    day = series.join(first_sales, on=_PAIR, how="left", maintain_order="left")["day"]
-    return (day - span.first).dt.total_days().cast(pl.Float32).to_numpy()
+def _described(pairs: Pairs, location_ids: list[str], own: pl.DataFrame, facts: Facts) -> pl.DataFrame:
+    """Return one row per series: location_id, product_id, region, category, department, unit."""
+    places = pl.DataFrame({"location_id": location_ids}, schema={"location_id": pl.String})
+    regions = facts.locations.select("location_id", "region").collect()
+    region = places.join(regions, on="location_id", how="left", maintain_order="left")
+    return pl.concat(
+        [region[pairs.location], own.select("product_id", "category", "department", "unit")], how="horizontal"
+    ).select(*_PAIR, "region", "category", "department", "unit")
+
+
+def _weather(facts: Facts, here: pl.Expr, location_ids: list[str], span: Span) -> dict[str, Array]:
+    """Return temperature and precipitation: as observed up to the origin, as forecast after it."""
+    day = pl.col("day")
+    known = (day <= span.origin) | (pl.col("source") == "forecast")
+    rows = facts.weather.filter(here & day.is_between(span.first, span.last) & known).collect()
+    place, column = codes(rows["location_id"], location_ids), Axis(span.first, span.days).columns(rows["day"])
+    shape = (len(location_ids), span.days)
+    return {name: scatter(place, column, rows[name].to_numpy(), shape) for name in ("temperature", "precipitation")}

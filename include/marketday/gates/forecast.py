@@ -1,5 +1,7 @@
 """Gate after calibration: whether this forecast is complete, sound and plausible."""
 
+import math
+
 import great_expectations.expectations as gxe
 import polars as pl
 
@@ -17,8 +19,12 @@ _MODEL = (
 )
 
 
+SOUND = {"mean": math.inf, "dispersion": math.inf, "zero_share": 0.999, "common_dispersion": math.inf}
+"""What a distribution is made of, and the most that each may be; all are finite and 0 or more."""
+
+
 def by_location(features: pl.DataFrame, forecasts: pl.DataFrame) -> pl.DataFrame:
-    """Return per location: ``missing_rows``, ``surplus_rows``, ``unsound_means`` and ``unsound_dispersions``, counts.
+    """Return per location: ``missing_rows``, ``surplus_rows``, ``unsound_mean`` and so on for ``SOUND``, counts.
 
     ``features`` has ``location_id``, ``product_id`` and ``horizon``: one row per day on which the product is on sale,
     so that a launch or a delisting shortens what is due. Its rows of horizon 1 and more must have a forecast; the days
@@ -31,7 +37,7 @@ def by_location(features: pl.DataFrame, forecasts: pl.DataFrame) -> pl.DataFrame
     for found in (
         missing.group_by("location_id").agg(pl.len().alias("missing_rows")),
         surplus.group_by("location_id").agg(pl.len().alias("surplus_rows")),
-        forecasts.group_by("location_id").agg(_unsound("mean").sum(), _unsound("dispersion").sum()),
+        forecasts.group_by("location_id").agg(_unsound(column).sum() for column in SOUND),
     ):
         counts = counts.join(found, on="location_id", how="left")
     return counts.fill_null(0).sort("location_id")
@@ -39,7 +45,7 @@ def by_location(features: pl.DataFrame, forecasts: pl.DataFrame) -> pl.DataFrame
 
 def _unsound(column: str) -> pl.Expr:
     value = pl.col(column)
-    return (~value.is_finite() | (value < 0)).alias(f"unsound_{column}s")
+    return (~value.is_finite() | (value < 0) | (value > SOUND[column])).alias(f"unsound_{column}")
 
 
 def totals(forecasts: pl.DataFrame, sold: pl.DataFrame, horizon: int) -> pl.DataFrame:
@@ -124,23 +130,18 @@ def suite(retailer: Retailer) -> Suite:
                 expected="No location, product and day has a forecast that `features` does not ask for.",
                 advice="Clear `predict`, `calibrate` and what follows: the forecast is of other features.",
             ),
-            expect(
-                between,
-                "forecasts.mean, unsound values",
-                column="unsound_means",
-                max_value=0,
-                severity="fail",
-                expected="Every mean is a finite number, 0 or more.",
-                advice=_MODEL,
-            ),
-            expect(
-                between,
-                "forecasts.dispersion, unsound values",
-                column="unsound_dispersions",
-                max_value=0,
-                severity="fail",
-                expected="Every dispersion is a finite number, 0 or more.",
-                advice=_MODEL,
+            *(
+                expect(
+                    between,
+                    f"forecasts.{column}, unsound values",
+                    column=f"unsound_{column}",
+                    max_value=0,
+                    severity="fail",
+                    expected=f"Every {column} is a finite number, 0 or more"
+                    + (f", {most:g} at most." if math.isfinite(most) else "."),
+                    advice=_MODEL,
+                )
+                for column, most in SOUND.items()
             ),
         ],
         "segments": [

@@ -2,6 +2,7 @@
 
 import datetime as dt
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -14,6 +15,17 @@ from marketday.tables import RECENT_DAYS
 _KEY = ["location_id", "product_id"]
 FAMILIES: dict[str, Family] = {"pieces": "negative_binomial", "weight": "gamma"}
 """Distribution by `products.unit`."""
+LIKE_DAYS = 28
+"""Days for which a new series is taken to have sold what its like did: as many as those levels are the mean of."""
+
+
+class Spread(NamedTuple):
+    """What the distribution of each sorted row is beside its mean."""
+
+    dispersion: NDArray[np.float64]
+    zero_share: NDArray[np.float64]
+    common_dispersion: NDArray[np.float64]
+    """Part of the overall dispersion that the days of a series share; see :mod:`marketday.sums`."""
 
 
 @dataclass(frozen=True)
@@ -56,17 +68,29 @@ def arrange(features: pl.DataFrame, data_until: dt.date) -> Rows:
     return Rows(frame, series, ahead, recent, family)
 
 
-def prediction(rows: Rows, mean: NDArray[np.float64], dispersion: NDArray[np.float64]) -> pl.DataFrame:
-    """Return location_id, product_id, day, horizon, mean, dispersion and family in the given order.
+def with_history(rows: Rows) -> Array:
+    """Return the recent demand, in which a series without any has that of its like on every day of four weeks.
 
-    ``mean`` has one value per sorted row, ``dispersion`` one per series.
+    Its like are the same product at the other locations or, of a product that is new everywhere, the mean product of
+    the location; failing both it has sold nothing.
     """
+    new = ~np.isfinite(rows.recent).any(axis=1)
+    if not new.any():
+        return rows.recent
+    like = rows.first_rows().select(pl.coalesce("product_level", "location_level", pl.lit(0.0)).fill_nan(0.0))
+    history = rows.recent.copy()
+    history[new, -LIKE_DAYS:] = like.to_series().to_numpy()[new, None]
+    return history
+
+
+def prediction(rows: Rows, mean: NDArray[np.float64], spread: Spread) -> pl.DataFrame:
+    """Return location_id, product_id, day, horizon, mean, the columns of ``spread`` and family in the given order."""
     return (
         rows.frame.select("at", *_KEY, "day", "horizon")
         .with_columns(
-            mean=pl.Series(mean),
-            dispersion=pl.Series(dispersion[rows.series]),
-            family=pl.Series(rows.family[rows.series]),
+            pl.Series("mean", mean),
+            *(pl.Series(name, values) for name, values in spread._asdict().items()),
+            pl.Series("family", rows.family[rows.series]),
         )
         .sort("at")
         .drop("at")

@@ -67,7 +67,7 @@ def gate_clean(context: Context) -> Outputs:
 def gate_forecast(context: Context) -> Outputs:
     """Judge the day's forecast: complete, sound, plausible against recent sales, not mostly a fallback."""
     gate, horizon = _gates().forecast, context.retailer.horizon
-    forecasts = context.today(FORECASTS).select(*SERIES, "horizon", "mean", "dispersion", "mode").collect()
+    forecasts = context.today(FORECASTS).select(*SERIES, "horizon", "mode", *gate.SOUND).collect()
     features = context.today(FEATURES).select(*SERIES, "horizon").collect()
     summaries = {
         "forecasts": gate.totals(forecasts, _recently_sold(context, gate.RECENT_DAYS), horizon),

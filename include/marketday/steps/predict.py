@@ -1,4 +1,4 @@
-"""Step `predict`: one block's distribution of demand, by the model in force or, failing that, the baseline."""
+"""Step `predict`: one block's distribution of demand and why, by the model in force or, failing that, the baseline."""
 
 import datetime as dt
 
@@ -6,13 +6,13 @@ import polars as pl
 
 from marketday import tables
 from marketday.errors import StepError
-from marketday.models import Model, Seasonal, Text, from_text
+from marketday.models import Model, Seasonal, Text, explain, from_text
 from marketday.steps.contract import Context, Outputs, step
 
 
-@step("predict", reads=(tables.FEATURES, tables.MODELS), writes=(tables.PREDICTIONS,), size="M")
+@step("predict", reads=(tables.FEATURES, tables.MODELS), writes=(tables.PREDICTIONS, tables.EXPLANATIONS), size="M")
 def predict(context: Context) -> Outputs:
-    """Predict one block by the latest model that may be used on the day, or by the baseline if there is none."""
+    """Predict and explain one block by the latest model that may be used on the day, or by the baseline."""
     today = context.today(tables.FEATURES)
     block = context.call.block
     features = today.filter(pl.col("block") == block).collect()
@@ -24,11 +24,11 @@ def predict(context: Context) -> Outputs:
     until = first - dt.timedelta(days=1)
     known_mode = "fresh" if until == context.call.origin else "degraded"
     mode = "fallback" if reason else known_mode
-    rows = model.predict(features, until).with_columns(
-        model=pl.lit(name), mode=pl.lit(mode), block=pl.lit(block, pl.String)
-    )
+    rows, explanations = explain.predict(model, features, until)
+    rows = rows.with_columns(model=pl.lit(name), mode=pl.lit(mode), block=pl.lit(block, pl.String))
+    explanations = explanations.with_columns(block=pl.lit(block, pl.String))
     facts = {"model": name, "mode": mode, "rows": rows.height} | ({"reason": reason} if reason else {})
-    return Outputs(tables={tables.PREDICTIONS.name: rows}, facts=facts)
+    return Outputs(tables={tables.PREDICTIONS.name: rows, tables.EXPLANATIONS.name: explanations}, facts=facts)
 
 
 def model_in_force(context: Context) -> tuple[str, Model, str]:

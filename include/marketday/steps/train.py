@@ -1,7 +1,7 @@
 """Step `train`: fit a model and release it if it beats the seasonal baseline on the last horizon, held out.
 
-Nothing else is compared: not the model in force, nor any other candidate. What is released is fitted once more, on all
-days, with the dispersion of the held-out ones.
+Nothing else is compared: not the model in force, nor any other candidate. What is released is what was judged: the last
+horizon is in its features, but not among the days that it learnt from, which costs nothing that a backtest can see.
 """
 
 import hashlib
@@ -15,9 +15,12 @@ import polars as pl
 from marketday import tables
 from marketday.distributions import QUANTILE_LEVELS, pinball, with_quantiles
 from marketday.errors import StepError
-from marketday.features.build import TrainingData, training_data
+from marketday.features.build import TrainingMatrices, training_matrices
+from marketday.features.declare import get
 from marketday.models import Gbm, Seasonal
-from marketday.models.rows import arrange
+from marketday.models.dispersion import Dispersion
+from marketday.models.gbm import FEATURES
+from marketday.models.rows import arrange, prediction
 from marketday.steps.contract import Context, Outputs, step
 from marketday.steps.features import READS, data_until, known_facts
 from marketday.warehouse import empty
@@ -59,8 +62,9 @@ def _release(context: Context, made_by: str) -> Outputs:
     """
     facts = known_facts(context)
     until = data_until(context, facts)
-    data = training_data(facts, context.retailer, until, context.dask_scheduler)
-    judged, scores = judge(data, context)
+    features = [get(name) for name in FEATURES]
+    data = training_matrices(facts, context.retailer, until, context.dask_scheduler, features)
+    model, scores = judge(data, context)
     if scores["model"]["pinball"] >= scores["baseline"]["pinball"]:
         raise StepError(
             f"The model is not released: its pinball loss on {scores['days']} held-out days is "
@@ -68,8 +72,7 @@ def _release(context: Context, made_by: str) -> Outputs:
             hint="The last released model, or the baseline, stays in use. Look at the data of those days, or give the "
             "model more history (training.history_days).",
         )
-    final = Gbm.fit(data.rows, context.retailer.training)
-    parameters, artefact = replace(final, dispersion=judged.dispersion).to_text()
+    parameters, artefact = model.to_text()
     name = f"{Gbm.kind}@{hashlib.sha256(artefact.encode()).hexdigest()[:12]}"
     row = {
         "model": name,
@@ -86,32 +89,31 @@ def _release(context: Context, made_by: str) -> Outputs:
             "model": name,
             "trained": True,
             "trained_to": until.isoformat(),
-            "rows": data.rows.height,
+            "rows": sum(len(rows) for rows in data.near),
             "scores": scores,
         },
     )
 
 
-def judge(data: TrainingData, context: Context) -> tuple[Gbm, dict[str, Any]]:
-    """Fit without the held-out days, predict them, and score the prediction beside the baseline's.
+def judge(data: TrainingMatrices, context: Context) -> tuple[Gbm, dict[str, Any]]:
+    """Fit, predict the held-out days, and score the prediction beside the baseline's.
 
-    Only days whose demand is known and uncensored count. The returned model has its dispersion from these days; its
-    pinball loss flatters it a little: one scale and some groups were fitted to thousands of days.
+    Only days whose demand is known and on which stock lasted count. The model's dispersion is fitted to these days; its
+    pinball loss flatters it a little: some coefficients were fitted to thousands of days.
     """
-    origin = data.held_out_origin
-    model = Gbm.fit(data.rows.filter(pl.col("day") <= origin), context.retailer.training)
-    truth = data.rows.filter(pl.col("day") > origin).select(*_KEY, "demand")
-    if truth.is_empty():
-        raise StepError(f"No uncensored demand is known after {origin}: there is nothing to judge a model by")
-    rows = arrange(data.held_out, origin)
-    actual = rows.frame.join(truth, on=_KEY, how="left", maintain_order="left")["demand"].to_numpy().astype(float)
-    model = model.with_dispersion(rows, actual)
+    if data.truth.is_empty():
+        raise StepError(f"No uncensored demand is known after {data.held_out_origin}: there is nothing to judge by")
+    model = Gbm.fit(data.near, data.far, data.names, context.retailer.training)
+    rows = arrange(data.held_out, data.held_out_origin)
+    actual = rows.frame.join(data.truth, on=_KEY, how="left", maintain_order="left")["demand"].to_numpy().astype(float)
+    mean = model.mean(rows)
+    model = replace(model, dispersion=Dispersion.fit(rows, mean, actual))
     scores = {
-        "origin": origin.isoformat(),
+        "origin": data.held_out_origin.isoformat(),
         "days": int(rows.ahead.max()),
-        "observations": truth.height,
-        "model": score(model.predict(data.held_out, origin), truth),
-        "baseline": score(Seasonal().predict(data.held_out, origin), truth),
+        "observations": data.truth.height,
+        "model": score(prediction(rows, mean, model.dispersion.predict(rows, mean)), data.truth),
+        "baseline": score(Seasonal().predict(data.held_out, data.held_out_origin), data.truth),
     }
     return model, scores
 

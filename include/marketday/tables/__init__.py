@@ -19,6 +19,8 @@ from marketday.tables.catalogue import (
 )
 from marketday.tables.made import (
     CALIBRATION,
+    EFFECTS,
+    EXPLANATIONS,
     FEATURES,
     FORECASTS,
     MADE,
@@ -54,7 +56,9 @@ __all__ = [
     "ALL",
     "CALIBRATION",
     "DELIVERED",
+    "EFFECTS",
     "EVENTS",
+    "EXPLANATIONS",
     "FEATURES",
     "FORECASTS",
     "LOCATIONS",

@@ -11,8 +11,8 @@ _SMALL = pa.float32()
 _DAY = pa.date32()
 _INT = pa.int32()
 
-RECENT_DAYS = 91
-"""Days of recent demand that the features carry for the recursive forecast: 13 whole weeks."""
+RECENT_DAYS = 364
+"""Days of recent demand that the features carry for the recursive forecast: 52 whole weeks."""
 
 BLOCK = Column(
     name="block",
@@ -37,8 +37,24 @@ DISPERSION = Column(
     name="dispersion",
     type=_REAL,
     minimum=0.0,
-    description="Negative binomial: variance = mean + dispersion x mean^2. Gamma: variance = dispersion x mean^2.",
+    description="Beside the surplus zeros. Negative binomial: variance = mean + dispersion x mean^2, with the mean on "
+    "days that are no surplus zero. Gamma: variance = dispersion x mean^2.",
 )
+ZERO_SHARE = Column(
+    name="zero_share",
+    type=_REAL,
+    minimum=0.0,
+    maximum=1.0,
+    description="Chance of a surplus zero: no demand at all, beyond the family's own zeros.",
+)
+COMMON_DISPERSION = Column(
+    name="common_dispersion",
+    type=_REAL,
+    minimum=0.0,
+    description="Part of the overall dispersion, (dispersion + zero_share) / (1 - zero_share), that the days of a "
+    "series share: the covariance of two days is the root of the product of theirs, times both means.",
+)
+DISTRIBUTION = (MEAN, DISPERSION, ZERO_SHARE, COMMON_DISPERSION, FAMILY)
 MODEL = Column(name="model", type=_TEXT, description="Model that made it, as `kind@id`.")
 
 QUARANTINE = Table(
@@ -81,6 +97,15 @@ FEATURES = Table(
         Column(
             name="promotion", type=_SMALL, description="Discount while on promotion, 0.001 if undiscounted, else 0."
         ),
+        Column(
+            name="price_change", type=_SMALL, nullable=True, description="Price over its mean of the 28 days before."
+        ),
+        Column(
+            name="promotion_change",
+            type=_SMALL,
+            nullable=True,
+            description="Promotion less its mean of the 28 days before.",
+        ),
         Column(name="temperature", type=_SMALL, nullable=True, description="Mean of the day.", unit="°C"),
         Column(name="precipitation", type=_SMALL, nullable=True, description="Total of the day.", unit="mm"),
         Column(name="event", type=_TEXT, nullable=True, description="Name of the day's main event."),
@@ -104,7 +129,8 @@ FEATURES = Table(
             type=pa.list_(_SMALL, RECENT_DAYS),
             nullable=True,
             unit="units",
-            description=f"Demand of the {RECENT_DAYS} last known days, oldest first; null where unknown or censored. "
+            description=f"Demand of the {RECENT_DAYS} last known days, oldest first; null where unknown. "
+            "Where stock ran out, with what was missed. "
             "On the first day's row of a series only.",
         ),
     ),
@@ -136,7 +162,36 @@ PREDICTIONS = Table(
     description="The model's own distribution, before calibration.",
     key=("location_id", "product_id", "day"),
     blocked=True,
-    columns=(LOCATION_ID, PRODUCT_ID, DAY, HORIZON, MEAN, DISPERSION, FAMILY, MODEL, MODE, BLOCK),
+    columns=(LOCATION_ID, PRODUCT_ID, DAY, HORIZON, *DISTRIBUTION, MODEL, MODE, BLOCK),
+)
+
+EFFECTS = {
+    "recent_demand": "What the series sold lately, beyond its level.",
+    "weekday": "The day of the week, and what the series sold on it lately.",
+    "season": "Day of the month, events and paydays.",
+    "price": "Shelf price, and what it is beside the recent one.",
+    "promotion": "Promotion, and what it is beside the recent ones.",
+    "weather": "Temperature and precipitation.",
+    "place_product": "Which product in which location, category, department and region.",
+    "other": "How far ahead, and what else the model knows.",
+}
+"""Groups of features by which a mean is explained."""
+
+EXPLANATIONS = Table(
+    name="explanations",
+    kind="made",
+    description="Why each prediction is what it is: mean = base x the factor of every group of features.",
+    key=("location_id", "product_id", "day"),
+    blocked=True,
+    columns=(
+        LOCATION_ID,
+        PRODUCT_ID,
+        DAY,
+        HORIZON,
+        Column(name="base", type=_SMALL, minimum=0.0, unit="units", description="The level before all factors."),
+        *(Column(name=name, type=_SMALL, minimum=0.0, description=text) for name, text in EFFECTS.items()),
+        BLOCK,
+    ),
 )
 
 CALIBRATION = Table(
@@ -163,7 +218,7 @@ FORECASTS = Table(
     kind="made",
     description="Predictive distribution of demand per location, product and day, calibrated.",
     key=("location_id", "product_id", "day"),
-    columns=(LOCATION_ID, PRODUCT_ID, DAY, HORIZON, MEAN, DISPERSION, FAMILY, MODEL, MODE),
+    columns=(LOCATION_ID, PRODUCT_ID, DAY, HORIZON, *DISTRIBUTION, MODEL, MODE),
 )
 
 ORDERS = Table(
@@ -276,6 +331,7 @@ MADE: tuple[Table, ...] = (
     FEATURES,
     MODELS,
     PREDICTIONS,
+    EXPLANATIONS,
     CALIBRATION,
     FORECASTS,
     ORDERS,

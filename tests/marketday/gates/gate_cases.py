@@ -57,6 +57,8 @@ HORIZONS = days(DAY, DAY + dt.timedelta(days=HORIZON - 1)).with_row_index("horiz
 FORECASTS = PAIRS.join(HORIZONS, how="cross").with_columns(
     mean=pl.lit(10.0),
     dispersion=pl.lit(0.2),
+    zero_share=pl.lit(0.1),
+    common_dispersion=pl.lit(0.05),
     family=pl.lit("negative_binomial"),
     model=pl.lit("lightgbm@1"),
     mode=pl.lit("fresh"),

@@ -132,6 +132,8 @@ def test_a_rerun_that_fails_again_holds_the_last_forecast_over_again(forecast, w
             "forecasts.mean, unsound values",
         ),
         (FORECASTS.with_columns(dispersion=float("inf")), "forecasts.dispersion, unsound values"),
+        (FORECASTS.with_columns(zero_share=1.0), "forecasts.zero_share, unsound values"),
+        (FORECASTS.with_columns(common_dispersion=-0.1), "forecasts.common_dispersion, unsound values"),
         (FORECASTS.clear(), "forecasts"),
     ],
 )
