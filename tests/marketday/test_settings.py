@@ -15,14 +15,17 @@ def test_the_defaults_need_no_server(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     loaded = settings.load()
     assert loaded.warehouse_url == str(tmp_path / "var" / "warehouse")
     assert loaded.jobs_database == f"sqlite:///{tmp_path}/var/jobs.db"
+    assert loaded.mlflow_url == f"sqlite:///{tmp_path}/var/mlflow.db"
 
 
 def test_backing_services_are_attached_by_url(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MARKETDAY_WAREHOUSE", "s3://bucket/tables")
     monkeypatch.setenv("MARKETDAY_JOBS_URL", "postgresql://jobs")
+    monkeypatch.setenv("MARKETDAY_MLFLOW", "https://mlflow.example")
     loaded = settings.load()
     assert loaded.warehouse_url == "s3://bucket/tables"
     assert loaded.jobs_database == "postgresql://jobs"
+    assert loaded.mlflow_url == "https://mlflow.example"
 
 
 def test_a_wrong_value_names_its_variable_and_what_it_means(monkeypatch: pytest.MonkeyPatch):

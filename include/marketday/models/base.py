@@ -19,6 +19,8 @@ FAR = ("ewm_3", "mean_7_back_0", *NEAR)
 """From what has just happened to what always does, as of an origin that stays."""
 FLOOR = 0.03
 """Least base, in units per day: one unit a month. A series that has not sold for a year may sell again."""
+_LEAST_WEIGHT = 1e-9
+"""Counts for nothing beside another weight, but lets a mean of weight 0 stand in where no other is known."""
 _LEARNT_ROWS = 300_000
 """Most rows that five weights are fitted to."""
 
@@ -55,9 +57,9 @@ class Base:
         total, known = np.zeros(len(matrix)), np.zeros(len(matrix))
         for name, value in self.weights.items():
             mean = matrix[:, columns.index(name)]
-            there = np.isfinite(mean)
-            total += np.where(there, value * mean, 0.0)
-            known += value * there
+            there, share = np.isfinite(mean), max(value, _LEAST_WEIGHT)
+            total += np.where(there, share * mean, 0.0)
+            known += share * there
         whole = sum(self.weights.values())
         scaled = np.divide(total * whole, known, out=np.zeros_like(total), where=known > 0.0)
         log: NDArray[np.float64] = np.log(np.maximum(scaled, FLOOR))

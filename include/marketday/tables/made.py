@@ -11,8 +11,9 @@ _SMALL = pa.float32()
 _DAY = pa.date32()
 _INT = pa.int32()
 
-RECENT_DAYS = 364
-"""Days of recent demand that the features carry for the recursive forecast: 52 whole weeks."""
+RECENT_DAYS = 378
+"""Days of recent demand that the features carry for the forecast: 54 whole weeks, so that the four weeks around the same
+day a year ago are among them."""
 
 BLOCK = Column(
     name="block",

@@ -1,0 +1,33 @@
+"""The small shop as a model learns from it: a few seconds of training in all."""
+
+from collections.abc import Mapping
+
+import polars as pl
+from small_shop import ORIGIN, facts
+
+from marketday.features.build import TrainingMatrices, training_matrices
+from marketday.features.declare import get
+from marketday.features.panel import Facts
+from marketday.models import Gbm
+from marketday.models.gbm import FEATURES
+from marketday.retailers import Retailer, Training
+from marketday.steps.features import READS
+
+TRAINING = Training(rounds=30, leaves=8, history_days=120)
+SHOP = Retailer(name="shop", title="Small shop", time_zone="Europe/Berlin", horizon=14, block_size=2, training=TRAINING)
+
+
+def lazy(given: Mapping[str, pl.DataFrame]) -> Facts:
+    """Return the tables as features read them."""
+    return Facts(*(given[table.name].lazy() for table in READS))
+
+
+def matrices(given: Mapping[str, pl.DataFrame] | None = None, retailer: Retailer = SHOP) -> TrainingMatrices:
+    """Return what is learnt from, and the last horizon held out."""
+    features = [get(name) for name in FEATURES]
+    return training_matrices(lazy(given or facts()), retailer, ORIGIN, "synchronous", features)
+
+
+def fit(data: TrainingMatrices, training: Training = TRAINING) -> Gbm:
+    """Return a small model; its dispersion is the usual one."""
+    return Gbm.fit(data.near, data.far, data.names, training)
