@@ -1,7 +1,6 @@
 """The models: a baseline on series made by hand, and boosted trees on the small shop."""
 
 import datetime as dt
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -31,7 +30,6 @@ def data():
 
 @pytest.fixture(scope="module")
 def model(data):
-    """A small model; its dispersion is the usual one."""
     return fit(data)
 
 
@@ -182,7 +180,7 @@ def test_the_recursion_feeds_its_own_means_back(model, data):
 
 
 def test_a_series_carries_all_the_demand_that_the_trees_look_back_on():
-    assert max(get(name).behind(1) - 1 + get(name).lookback for name in gbm.OWN) <= RECENT_DAYS
+    assert max(get(name).reach for name in gbm.OWN) <= RECENT_DAYS
 
 
 def test_a_series_without_history_starts_from_its_like(data):
@@ -248,18 +246,19 @@ def test_text_that_is_no_model_is_refused():
 
 def test_training_on_nothing_is_refused(data):
     nothing = [rows.where(np.zeros(len(rows), dtype=bool)) for rows in data.near]
+    empty = data._replace(near=nothing, far=nothing)
     with pytest.raises(StepError, match="nothing to train on"):
-        Gbm.fit(nothing, nothing, data.names, TRAINING)
+        Gbm.fit(empty, TRAINING)
 
 
-def test_a_fitted_dispersion_covers_the_held_out_days(model, data):
+def test_a_fitted_dispersion_covers_the_held_out_days(data):
+    model = Gbm.fit(data, TRAINING)
     rows = arrange(data.held_out, data.held_out_origin)
-    actual = rows.frame.join(data.truth, on=KEY, how="left", maintain_order="left")["demand"].to_numpy().astype(float)
+    actual = rows.told(data.truth)
     mean = model.mean(rows)
-    fitted_dispersion = Dispersion.fit(rows, mean, actual)
-    spread = fitted_dispersion.predict(rows, mean)
+    spread = model.dispersion.predict(rows, mean)
     for family in ("negative_binomial", "gamma"):
         mine = rows.family[rows.series] == family
         expected = variance(mean[mine], spread.dispersion[mine], family, spread.zero_share[mine]).sum()
         assert expected == pytest.approx(((actual - mean)[mine] ** 2).sum(), rel=0.4)
-    assert json.loads(json.dumps(fitted_dispersion.to_dict())) == fitted_dispersion.to_dict()
+    assert model.dispersion == Dispersion.fit(rows, mean, actual)

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import polars as pl
 import pytest
-from small_shop import DAY, ORIGIN, facts
+from small_shop import DAY, ORIGIN, change, facts
 
 from marketday.errors import StepError
 from marketday.retailers import Training
@@ -33,7 +33,7 @@ def features(run_step, shop):
 def test_training_releases_one_model_named_by_its_content(trained):
     row = conform(trained.tables["models"], MODELS, DAY).row(0, named=True)
     assert trained.tables["models"].height == 1
-    assert row["model"] == "gbm@" + hashlib.sha256(row["artefact"].encode()).hexdigest()[:12]
+    assert row["model"] == "gbm@" + hashlib.sha256((row["parameters"] + row["artefact"]).encode()).hexdigest()[:12]
     assert (row["trained_to"], trained.facts["model"]) == (ORIGIN, row["model"])
     scores = json.loads(row["scores"])
     assert scores["model"]["pinball"] < scores["baseline"]["pinball"]
@@ -44,6 +44,15 @@ def test_training_releases_one_model_named_by_its_content(trained):
 def test_training_again_on_the_same_facts_gives_the_same_model(trained, run_step, shop):
     again = run_step("train", DAY, {}, retailer=shop)
     assert again.tables["models"].equals(trained.tables["models"])
+
+
+def test_a_model_whose_width_alone_is_another_has_another_name(trained, run_step, shop):
+    given = facts()
+    held_out = pl.col("day") > ORIGIN - dt.timedelta(days=14)
+    given["sales"] = change(given["sales"], held_out, units=pl.col("units") * 1.1)
+    wider = run_step("train", DAY, given, retailer=shop.model_copy(update={"name": "wider"})).tables["models"]
+    assert wider["artefact"].item() == trained.tables["models"]["artefact"].item()
+    assert wider["model"].item() != trained.facts["model"]
 
 
 def test_training_does_not_look_beyond_the_origin(trained, run_step, shop):

@@ -19,7 +19,10 @@ from marketday.tables import RECENT_DAYS
 
 HELD_OUT_ORIGIN = ORIGIN - dt.timedelta(days=SHOP.horizon)
 LATER = pl.col("day") > HELD_OUT_ORIGIN
-KEY = ["location_id", "product_id", "day"]
+PAIR = ["location_id", "product_id"]
+KEY = [*PAIR, "day"]
+NOT_FORECAST = ("temperature", "precipitation")
+"""Observed, as far as training knows; nobody kept the forecast of that morning."""
 SERIES = 12
 
 
@@ -36,9 +39,7 @@ def model(data):
 def keys(blocks: list[Matrix]) -> pl.DataFrame:
     """Return location, product and day of each row, with its demand."""
     return pl.concat(
-        rows.pairs.select("location_id", "product_id")[rows.series].with_columns(
-            rows.dates(), demand=pl.Series(rows.demand)
-        )
+        rows.pairs.select(PAIR)[rows.series].with_columns(rows.dates(), demand=pl.Series(rows.demand))
         for rows in blocks
     )
 
@@ -117,22 +118,20 @@ def test_training_rows_see_what_the_daily_features_of_their_origin_see(model):
     origin = HELD_OUT_ORIGIN - dt.timedelta(days=30)
     table = features_table(lazy(given), SHOP, origin + dt.timedelta(days=1), origin, "synchronous")
     rows = arrange(table, origin)
-    own = slice(gbm.FEATURES.index(gbm.OWN[0]), None)
-    compared = 0
+    own = [get(name) for name in gbm.OWN]
+    known, compared = model.known(rows), 0
     for step in range(1, SHOP.horizon + 1):
-        served = model.known(rows)[rows.ahead == step, : len(gbm.FEATURES)]
-        demand = {"demand": rows.recent}
-        served[:, own] = latest([get(name) for name in gbm.OWN], demand, RECENT_DAYS - 1, step)
-        place = rows.frame.filter(pl.Series(rows.ahead == step)).select("location_id", "product_id")
-        for learnt in (*data.near, *data.far):
-            mine = learnt.where((learnt.dates() - pl.Series([origin])).dt.total_days().to_numpy() == step)
-            mine = mine.where(mine.ahead == step)
-            at = mine.pairs.select("location_id", "product_id")[mine.series].join(
-                place.with_row_index(), on=["location_id", "product_id"], maintain_order="left"
-            )
+        now = rows.ahead == step
+        demand = latest(own, {"demand": rows.recent}, RECENT_DAYS - 1, step)[rows.series[now]]
+        served = np.column_stack([known[now, : len(gbm.FEATURES) - len(own)], demand])
+        place = rows.frame.filter(pl.Series(now)).select(PAIR).with_row_index()
+        for block in (*data.near, *data.far):
+            of_origin = (block.dates() == origin + dt.timedelta(days=step)).to_numpy() & (block.ahead == step)
+            learnt = block.where(of_origin)
+            same = learnt.pairs[learnt.series].select(PAIR).join(place, on=PAIR, maintain_order="left")["index"]
             for i, name in enumerate(gbm.FEATURES):
-                if name not in ("temperature", "precipitation"):  # a forecast that nobody kept
-                    found = served[at["index"].to_numpy(), i]
-                    np.testing.assert_allclose(found, mine.values[:, i], rtol=1e-5, atol=1e-6, err_msg=name)
-            compared += len(mine)
+                if name not in NOT_FORECAST:
+                    expected = learnt.values[:, i]
+                    np.testing.assert_allclose(served[same, i], expected, rtol=1e-5, atol=1e-6, err_msg=name)
+            compared += len(learnt)
     assert compared > 2 * SERIES

@@ -4,7 +4,7 @@ A model is a class with what :class:`Model` asks for; a new one is a new module 
 """
 
 import datetime as dt
-from typing import ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 
 import polars as pl
 
@@ -12,12 +12,21 @@ from marketday.errors import StepError, listed
 from marketday.models.gbm import Gbm
 from marketday.models.seasonal import Seasonal
 from marketday.models.text import Text
+from marketday.retailers import Training
+
+if TYPE_CHECKING:
+    from marketday.features.build import TrainingMatrices
 
 
 class Model(Protocol):
     """What the steps ask of a model."""
 
     kind: ClassVar[str]
+
+    @classmethod
+    def fit(cls, data: "TrainingMatrices", training: Training) -> Self:
+        """Fit on the rows of ``data``, and what lies around the mean on its held-out days, which they do not reach."""
+        ...
 
     def predict(self, features: pl.DataFrame, data_until: dt.date) -> pl.DataFrame:
         """Return location_id, product_id, day, horizon, mean, dispersion and family, in the rows' order.

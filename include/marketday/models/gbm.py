@@ -8,8 +8,8 @@ from a base, which is a fitted combination of the series' own recent means, and 
 import datetime as dt
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import lightgbm
 import numpy as np
@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from marketday.errors import StepError
 from marketday.features.declare import get
 from marketday.features.evaluate import latest
-from marketday.features.inputs import Vocabulary
 from marketday.features.kernels import Array
 from marketday.features.matrix import Matrix
 from marketday.models.base import FAR, NEAR, Base
@@ -28,6 +27,9 @@ from marketday.models.rows import Rows, arrange, prediction, with_history
 from marketday.models.text import Text
 from marketday.retailers import Training
 from marketday.tables import RECENT_DAYS
+
+if TYPE_CHECKING:  # it brings Dask along, which a prediction needs not
+    from marketday.features.build import TrainingMatrices
 
 CATEGORICAL = {
     "category": "category",
@@ -110,33 +112,36 @@ class Gbm:
     dispersion: Dispersion
 
     @classmethod
-    def fit(cls, recursive: Sequence[Matrix], direct: Sequence[Matrix], names: Vocabulary, training: Training) -> "Gbm":
-        """Fit on rows of :func:`marketday.features.matrix.training_rows`; the dispersion is not known yet.
+    def fit(cls, data: "TrainingMatrices", training: Training) -> "Gbm":
+        """Fit the trees on the rows to learn from, and the dispersion on the last horizon, which they have not seen.
 
         Raises:
             StepError: there are no rows.
 
         """
-        if not sum(len(rows) for rows in recursive):
+        if not sum(len(rows) for rows in data.near):
             raise StepError(
                 "There is nothing to train on: no row of the training days has known demand",
                 hint="Deliver more history.",
             )
         typical = {}
         for name in KNOWN:
-            column = np.concatenate([rows.column(name) for rows in recursive])
+            column = np.concatenate([rows.column(name) for rows in data.near])
             if np.isfinite(column).all():
                 typical[name] = round(float(column.mean(dtype=float)), 6)
-        near = {"num_leaves": training.leaves, "learning_rate": training.learning_rate}
+        options = {"num_leaves": training.leaves, "learning_rate": training.learning_rate}
         # Further ahead there is less to learn: fewer and smaller trees score better (docs/decisions/0003).
-        far = {"num_leaves": max(training.leaves // 2, 2), "learning_rate": training.learning_rate}
-        return cls(
-            encodings={name: list(names[name]) for name in sorted(set(CATEGORICAL.values()))},
+        further = options | {"num_leaves": max(training.leaves // 2, 2)}
+        fitted = cls(
+            encodings={name: list(data.names[name]) for name in sorted(set(CATEGORICAL.values()))},
             typical=typical,
-            recursive=_boost(recursive, NEAR, training.rounds, near),
-            direct=_boost(direct, FAR, max(training.rounds * 2 // 5, 1), far),
+            recursive=_boost(data.near, NEAR, training.rounds, options),
+            direct=_boost(data.far, FAR, max(training.rounds * 2 // 5, 1), further),
             dispersion=Dispersion(),
         )
+        rows = arrange(data.held_out, data.held_out_origin)
+        actual = rows.told(data.truth)
+        return replace(fitted, dispersion=Dispersion.fit(rows, fitted.mean(rows), actual))
 
     def predict(self, features: pl.DataFrame, data_until: dt.date) -> pl.DataFrame:
         """Return mean and distribution of each row of the table `features`."""

@@ -47,6 +47,11 @@ class Rows:
         """Return the first row of each series."""
         return self.frame[np.searchsorted(self.series, np.arange(len(self.recent)))]
 
+    def told(self, truth: pl.DataFrame) -> NDArray[np.float64]:
+        """Return each sorted row's demand by ``truth`` (location_id, product_id, day, demand), NaN if not there."""
+        found = self.frame.join(truth, on=[*_KEY, "day"], how="left", maintain_order="left")["demand"]
+        return found.to_numpy().astype(float)
+
     def in_given_order(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Bring one value per sorted row back into the order in which the features were given."""
         given = np.empty_like(values)

@@ -2,7 +2,7 @@
 
 import datetime as dt
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import polars as pl
@@ -11,7 +11,11 @@ from numpy.typing import NDArray
 from marketday.models.dispersion import Dispersion
 from marketday.models.rows import Rows, arrange, prediction
 from marketday.models.text import Text
+from marketday.retailers import Training
 from marketday.tables import RECENT_DAYS
+
+if TYPE_CHECKING:
+    from marketday.features.build import TrainingMatrices
 
 DECAY = 0.9
 """Weight of a week against the one after it; a half-life of six to seven weeks."""
@@ -25,6 +29,11 @@ class Seasonal:
     """Weighted mean of the recent demand of the same weekday, with wider means where that is unknown."""
 
     kind: ClassVar[str] = "seasonal"
+
+    @classmethod
+    def fit(cls, data: "TrainingMatrices", training: Training) -> "Seasonal":  # noqa: ARG003  all models are fitted alike
+        """Return the baseline, which learns nothing."""
+        return cls()
 
     def predict(self, features: pl.DataFrame, data_until: dt.date) -> pl.DataFrame:
         """Return mean and distribution of each row of the table `features`."""

@@ -6,7 +6,6 @@ horizon is in its features, but not among the days that it learnt from, which co
 
 import hashlib
 import json
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,9 +17,7 @@ from marketday.errors import StepError
 from marketday.features.build import TrainingMatrices, training_matrices
 from marketday.features.declare import get
 from marketday.models import Gbm, Seasonal
-from marketday.models.dispersion import Dispersion
 from marketday.models.gbm import FEATURES
-from marketday.models.rows import arrange, prediction
 from marketday.steps.contract import Context, Outputs, step
 from marketday.steps.features import READS, data_until, known_facts
 from marketday.warehouse import empty
@@ -73,7 +70,7 @@ def _release(context: Context, made_by: str) -> Outputs:
             "model more history (training.history_days).",
         )
     parameters, artefact = model.to_text()
-    name = f"{Gbm.kind}@{hashlib.sha256(artefact.encode()).hexdigest()[:12]}"
+    name = f"{Gbm.kind}@{hashlib.sha256((parameters + artefact).encode()).hexdigest()[:12]}"
     row = {
         "model": name,
         "kind": Gbm.kind,
@@ -103,17 +100,14 @@ def judge(data: TrainingMatrices, context: Context) -> tuple[Gbm, dict[str, Any]
     """
     if data.truth.is_empty():
         raise StepError(f"No uncensored demand is known after {data.held_out_origin}: there is nothing to judge by")
-    model = Gbm.fit(data.near, data.far, data.names, context.retailer.training)
-    rows = arrange(data.held_out, data.held_out_origin)
-    actual = rows.frame.join(data.truth, on=_KEY, how="left", maintain_order="left")["demand"].to_numpy().astype(float)
-    mean = model.mean(rows)
-    model = replace(model, dispersion=Dispersion.fit(rows, mean, actual))
+    model = Gbm.fit(data, context.retailer.training)
+    origin = data.held_out_origin
     scores = {
-        "origin": data.held_out_origin.isoformat(),
-        "days": int(rows.ahead.max()),
+        "origin": origin.isoformat(),
+        "days": context.retailer.horizon,
         "observations": data.truth.height,
-        "model": score(prediction(rows, mean, model.dispersion.predict(rows, mean)), data.truth),
-        "baseline": score(Seasonal().predict(data.held_out, data.held_out_origin), data.truth),
+        "model": score(model.predict(data.held_out, origin), data.truth),
+        "baseline": score(Seasonal().predict(data.held_out, origin), data.truth),
     }
     return model, scores
 

@@ -12,8 +12,8 @@ _DAY = pa.date32()
 _INT = pa.int32()
 
 RECENT_DAYS = 378
-"""Days of recent demand that the features carry for the forecast: 54 whole weeks, so that the four weeks around the same
-day a year ago are among them."""
+"""Days of recent demand that the features carry for the forecast: 54 whole weeks, among them the four around
+the same day a year ago."""
 
 BLOCK = Column(
     name="block",
