@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import polars as pl
 from forecast_bench.scores import HORIZON, Scores, scored
 from forecast_bench.warehouses import delivered, tiled, variables
-from measuring import Cost, environment, measured, settle
+from measuring import Cost, environment, measured, settle, undisturbed
 from rich.console import Console
 from rich.table import Table
 
@@ -128,6 +128,7 @@ def sample(bench: Bench, options: argparse.Namespace) -> list[tuple[bool, str]]:
             f"{statistics.median(run.cost.seconds for run in some):.1f}",
             f"{statistics.median(run.cost.cpu for run in some):.1f}",
             " ".join(f"{run.cost.cpu:.0f}" for run in some),
+            " ".join(f"{run.cost.others:.0f}" for run in some),
             f"{max(run.cost.memory for run in some) / GIB:.2f}",
             _by_step(some[0].steps, "cpu"),
             _scores(some[0].scores),
@@ -139,6 +140,7 @@ def sample(bench: Bench, options: argparse.Namespace) -> list[tuple[bool, str]]:
     own = runs[OURS][0].scores
     memory = max(run.cost.memory for run in runs[OURS])
     return [
+        undisturbed([run.cost for some in runs.values() for run in some]),
         (ratio <= 2.0, f"takes {ratio:.2f} x the CPU seconds of mlforecast's small configuration (2.00)"),
         (own.wrmsse < large.wrmsse, f"WRMSSE {own.wrmsse:.4f} against {large.wrmsse:.3f} of its large one"),
         (own.wspl < large.wspl, f"WSPL {own.wspl:.4f} against {large.wspl:.3f} of its large one"),
@@ -161,14 +163,15 @@ def earlier(bench: Bench, origins: list[dt.date] | None) -> None:
 def tiles(bench: Bench, sizes: list[int]) -> list[tuple[bool, str]]:
     """Measure how time and memory grow; returns the promises."""
     found = {size: bench.tile(size) for size in sorted(sizes)}
-    table = Table("", "series", "", "seconds", "CPU s", "peak GiB", "seconds by step")
+    table = Table("", "series", "", "seconds", "CPU s", "others", "peak GiB", "seconds by step")
     for name in ("training", "daily"):
         for size, costs in found.items():
             cost, steps = costs[name]
-            figures = (f"{cost.seconds:.0f}", f"{cost.cpu:.0f}", f"{cost.memory / GIB:.2f}", _by_step(steps, "seconds"))
-            table.add_row(f"{size} x", f"{SERIES[size]:,}", name, *figures)
+            figures = (f"{value:.0f}" for value in (cost.seconds, cost.cpu, cost.others))
+            memory, by_step = f"{cost.memory / GIB:.2f}", _by_step(steps, "seconds")
+            table.add_row(f"{size} x", f"{SERIES[size]:,}", name, *figures, memory, by_step)
     bench.console.print(table)
-    promises = []
+    promises = [undisturbed([cost for costs in found.values() for cost, _ in costs.values()])]
     least, most = min(found), max(found)
     for name, seconds, memory in (("training", 1800, 8), ("daily", 180, 4)):
         cost, first = found[most][name][0], found[least][name][0]

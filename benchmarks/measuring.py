@@ -12,6 +12,8 @@ import psutil
 from rich.console import Console
 
 _SAMPLE_SECONDS = 0.02
+_QUIET_SHARE = 0.15
+"""Of one core, what an idle machine may take for itself, this program's own watching included."""
 
 
 class Cost(NamedTuple):
@@ -22,6 +24,14 @@ class Cost(NamedTuple):
     """User and system seconds, from the first instruction of the process to its end."""
     memory: int
     """Peak of the resident memory of the tree, in bytes, sampled every 20 ms."""
+    others: float
+    """CPU seconds of all else on the machine meanwhile. Threads that wait for each other spin: what shares its cores
+    with others takes more CPU seconds than alone, some libraries several times as many."""
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether others took so much that neither seconds nor CPU seconds say anything."""
+        return self.others > _QUIET_SHARE * self.seconds
 
 
 def environment(folder: Path, requirements: Sequence[Path]) -> Path:
@@ -43,7 +53,7 @@ def measured(command: Sequence[str | Path], env: Mapping[str, str] | None = None
 
     ``env`` are variables besides those of this process.
     """
-    started, memory = time.perf_counter(), 0
+    started, busy, memory = time.perf_counter(), _busy(), 0
     process = subprocess.Popen(list(command), env={**os.environ, **(env or {})})
     tree = psutil.Process(process.pid)
     try:
@@ -61,7 +71,14 @@ def measured(command: Sequence[str | Path], env: Mapping[str, str] | None = None
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"{' '.join(map(str, command))} ended with {process.returncode}")
-    return Cost(seconds, used.ru_utime + used.ru_stime, memory)
+    cpu = used.ru_utime + used.ru_stime
+    return Cost(seconds, cpu, memory, max(_busy() - busy - cpu, 0.0))
+
+
+def _busy() -> float:
+    """Return the CPU seconds of the whole machine since it was started."""
+    times = psutil.cpu_times()
+    return float(times.user + getattr(times, "nice", 0.0) + times.system)
 
 
 def _resident(tree: psutil.Process) -> int:
@@ -69,6 +86,12 @@ def _resident(tree: psutil.Process) -> int:
         return sum(one.memory_info().rss for one in [tree, *tree.children(recursive=True)])
     except psutil.NoSuchProcess:  # ended between two looks
         return 0
+
+
+def undisturbed(costs: Sequence[Cost]) -> tuple[bool, str]:
+    """Return the promise on which all others of time rest."""
+    disturbed = sum(cost.disturbed for cost in costs)
+    return not disturbed, f"{disturbed} of {len(costs)} runs shared the machine with something else (0)"
 
 
 def settle(console: Console, promises: Sequence[tuple[bool, str]]) -> int:

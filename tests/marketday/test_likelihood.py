@@ -69,7 +69,9 @@ def drawn(family, rows=30_000):
 def test_the_coefficients_are_found_again_in_simulated_demand(family):
     actual, mean, columns = drawn(family)
     start = (np.zeros(2), np.zeros(2))
-    spread, zeros = likelihood.fit(columns, columns, actual, mean, family, prior=start, strength=1.0)
+    spread, zeros = likelihood.fit(
+        columns, columns, actual, mean, family, prior=start, strength=np.full(2 * columns.shape[1], 1.0)
+    )
     assert spread == pytest.approx([-1.0, 0.5], abs=0.06)
     assert zeros == pytest.approx([-1.5, 0.8], abs=0.08)
 
@@ -79,5 +81,7 @@ def test_without_rows_and_with_few_of_them_the_coefficients_stay_where_they_are_
     expected = (np.array([-0.4, 0.2]), np.array([-2.0, 0.5]))
     for rows, near in ((0, 1e-9), (20, 0.2)):
         given_rows = (columns[:rows], columns[:rows], actual[:rows], mean[:rows])
-        found = likelihood.fit(*given_rows, "negative_binomial", prior=expected, strength=100.0)
+        found = likelihood.fit(
+            *given_rows, "negative_binomial", prior=expected, strength=np.full(sum(map(len, expected)), 100.0)
+        )
         assert np.concatenate(found) == pytest.approx(np.concatenate(expected), abs=near)

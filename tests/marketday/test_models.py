@@ -262,3 +262,4 @@ def test_a_fitted_dispersion_covers_the_held_out_days(data):
         expected = variance(mean[mine], spread.dispersion[mine], family, spread.zero_share[mine]).sum()
         assert expected == pytest.approx(((actual - mean)[mine] ** 2).sum(), rel=0.4)
     assert model.dispersion == Dispersion.fit(rows, mean, actual)
+    assert model.dispersion.spread["gamma"]["unknown"] == 1.0, "which series with a history cannot tell"

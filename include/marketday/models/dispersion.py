@@ -85,7 +85,7 @@ class Dispersion:
                 mean[learnt],
                 family,
                 prior=(np.array(list(spread.values())), np.array(list(zeros.values()))),
-                strength=COEFFICIENT_STRENGTH,
+                strength=np.array([_strength(name) for name in (*spread, *zeros)]),
             )
             fitted.spread[family] = dict(zip(spread, a.tolist(), strict=True))
             fitted.zeros[family] = dict(zip(zeros, b.tolist(), strict=True))
@@ -115,6 +115,14 @@ class Dispersion:
     def to_dict(self) -> dict[str, dict[str, float]]:
         """Return the figures as JSON-ready data."""
         return asdict(self)
+
+
+def _strength(name: str) -> float:
+    """Return the precision of a usual coefficient.
+
+    Held-out rows know nearly all of their series' history: what they say of series without any is no evidence.
+    """
+    return np.inf if name == "unknown" else COEFFICIENT_STRENGTH
 
 
 def own_spread(recent: Array, family: Family, level: Real) -> tuple[Real, Real]:

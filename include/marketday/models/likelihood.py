@@ -65,29 +65,32 @@ def log_likelihood(actual: Real, mean: Real, log_dispersion: Real, logit_zeros: 
 
 
 def fit(
-    spread: Real, zeros: Real, actual: Real, mean: Real, family: Family, *, prior: tuple[Real, Real], strength: float
+    spread: Real, zeros: Real, actual: Real, mean: Real, family: Family, *, prior: tuple[Real, Real], strength: Real
 ) -> tuple[Real, Real]:
     """Return the coefficients of log(dispersion) and of logit(zero_share).
 
-    ``spread`` and ``zeros`` are rows x columns; ``prior`` has the coefficients expected, with precision ``strength``.
+    ``spread`` and ``zeros`` are rows x columns; ``prior`` has the coefficients expected, ``strength`` the precision of
+    each; infinite: it stays as it is.
     """
     columns, rows = spread.shape[1], max(len(actual), 1)
     expected = np.concatenate(prior)
+    held = np.isinf(strength)
+    pull = np.where(held, 0.0, strength)
 
     def loss(coefficients: Real) -> tuple[float, Real]:
         # einsum adds up in one order whatever the number of threads; a BLAS product may not.
         e = np.einsum("ij,j->i", spread, coefficients[:columns])
         logit = np.einsum("ij,j->i", zeros, coefficients[columns:])
         found = log_likelihood(actual, mean, np.clip(e, *LOG_DISPERSION), np.clip(logit, *LOGIT_ZEROS), family)
-        away = strength * (coefficients - expected)
+        away = pull * (coefficients - expected)
         slope = np.concatenate(
             [np.einsum("ij,i->j", spread, found.log_dispersion), np.einsum("ij,i->j", zeros, found.logit_zeros)]
         )
         penalty = float((away * (coefficients - expected)).sum()) / 2.0
         return (penalty - float(found.value.sum())) / rows, (away - slope) / rows
 
-    best = optimize.minimize(
-        loss, expected, jac=True, method="L-BFGS-B", options={"maxiter": _ITERATIONS, "ftol": 1e-10}
-    ).x
+    bounds = [(e, e) if stays else (None, None) for e, stays in zip(expected, held, strict=True)]
+    options = {"maxiter": _ITERATIONS, "ftol": 1e-10}
+    best = optimize.minimize(loss, expected, jac=True, method="L-BFGS-B", bounds=bounds, options=options).x
     rounded: Real = np.round(best, _DIGITS)
     return rounded[:columns], rounded[columns:]
