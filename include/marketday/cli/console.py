@@ -2,6 +2,7 @@
 
 import datetime as dt
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -15,7 +16,14 @@ from marketday.errors import MarketdayError
 from marketday.retailers import Retailer
 from marketday.settings import Settings
 
-console = Console(highlight=False, soft_wrap=True)
+_PIPED_WIDTH = 160
+"""Columns where nobody looks through a window: tables in a log or a file are not to be cut at 80."""
+
+console = Console(
+    highlight=False,
+    soft_wrap=True,
+    width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else _PIPED_WIDTH,
+)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
