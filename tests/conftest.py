@@ -21,6 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent
 # Airflow makes its configuration and its database's address when it is first imported.
 AIRFLOW_HOME = tempfile.TemporaryDirectory(prefix="marketday-airflow-")
 os.environ["AIRFLOW_HOME"] = AIRFLOW_HOME.name
+# What commands print is looked at as on a wide terminal, whatever the one is that the tests are run on.
+os.environ["COLUMNS"] = "160"
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ def calibrate(context: Context) -> Outputs:
     day, rules = context.call.day, context.retailer.calibration
     # Blocks that `features` no longer makes, after a corrected delivery or another block size, keep their predictions.
     current = context.today(PREDICTIONS).join(context.today(FEATURES), on=[*PREDICTIONS.key, "block"], how="semi")
-    today = calibration.segments(current).collect()
+    today = calibration.segments(current).sort(PREDICTIONS.key).collect()  # joins keep no order
     if today.is_empty():
         raise StepError(
             f"There are no predictions of {day} for {context.retailer.name}",
