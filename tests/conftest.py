@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import hypothesis
 import polars as pl
 import pytest
 
@@ -23,6 +24,9 @@ AIRFLOW_HOME = tempfile.TemporaryDirectory(prefix="marketday-airflow-")
 os.environ["AIRFLOW_HOME"] = AIRFLOW_HOME.name
 # What commands print is looked at as on a wide terminal, whatever the one is that the tests are run on.
 os.environ["COLUMNS"] = "160"
+# The same examples on every run: a test fails for who broke it. `--hypothesis-profile=default` looks for new ones.
+hypothesis.settings.register_profile("repeatable", derandomize=True)
+hypothesis.settings.load_profile("repeatable")
 
 
 @pytest.fixture

@@ -11,14 +11,15 @@ from marketday.features import kernels
 from marketday.features.grid import forward_fill
 
 COUNTS = st.integers(0, 50).map(float)
-WEIGHTS = st.floats(-1e4, 1e4, width=32)
+GRAMS = st.integers(-10_000_000, 10_000_000).map(lambda grams: float(np.float32(grams / 1000)))
+"""Weights in kilograms, as scales give them; returns are negative."""
 
 
 @st.composite
 def panels(draw):
     """Series x days: counts or real numbers, gaps, late starts, closed days, down to a single day."""
     shape = (draw(st.integers(1, 4)), draw(st.integers(1, 40)))
-    numbers = draw(st.sampled_from([COUNTS, WEIGHTS]))
+    numbers = draw(st.sampled_from([COUNTS, GRAMS]))
     values = draw(stn.arrays(np.float32, shape, elements=st.one_of(st.just(np.nan), numbers, st.just(0.0))))
     for row in values:
         row[: draw(st.integers(0, shape[1]))] = np.nan if draw(st.booleans()) else 0.0
