@@ -8,10 +8,13 @@
     ├── DeliveryError          a delivery cannot be accepted, or is not there
     ├── WarehouseError         a table, snapshot or partition is not what was asked for
     ├── StepError              a step cannot do its work with what it was given
-    │   └── GateFailed         a gate's verdict is "fail"; its evidence is already written
+    │   ├── GateFailed         a gate's verdict is "fail"; its evidence is already written
+    │   └── TooLarge           not even the next larger resource class has the memory that the step needs
     └── ServiceError           the step service, or a job in it, did not do what was asked
         ├── ServiceUnavailable no answer, or no free slot: worth another try (retryable)
         ├── JobLost            the job's process is gone without a result: worth another try (retryable)
+        ├── OutOfMemory        the step outgrew its resource class: the next try gets a larger one (retryable)
+        ├── TimedOut           the step outlived its time limit: a hang may pass (retryable)
         └── JobFailed          the step raised; carries the step's own error
 
 ``retryable`` says whether the same call may succeed later with nothing changed. Each error can travel as data
@@ -86,6 +89,10 @@ class GateFailed(StepError):  # noqa: N818  "failed" is what a gate's verdict is
     """A gate's verdict is "fail"; its evidence was written before this was raised."""
 
 
+class TooLarge(StepError):  # noqa: N818  says what the step is
+    """Not even the next larger resource class has the memory that the step needs."""
+
+
 class ServiceError(MarketdayError):
     """The step service, or a job in it, did not do what was asked."""
 
@@ -102,6 +109,18 @@ class ServiceUnavailable(ServiceError):  # noqa: N818  the state's own name, as 
 
 class JobLost(ServiceError):  # noqa: N818  the job API's word for it
     """The job's process is gone without a result."""
+
+    retryable = True
+
+
+class OutOfMemory(ServiceError):  # noqa: N818  the state's own name
+    """The step outgrew the memory of its resource class; its next attempt gets the next larger one."""
+
+    retryable = True
+
+
+class TimedOut(ServiceError):  # noqa: N818  the state's own name
+    """The step outlived the time limit of its resource class and was ended."""
 
     retryable = True
 

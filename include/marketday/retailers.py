@@ -109,6 +109,19 @@ class Gates(_Part):
     )
 
 
+class Pin(_Part):
+    """Which release of a step a pipeline uses."""
+
+    version: int | Literal["latest"] = Field(
+        description="Version of the step that is called; latest, whichever the service has, only in staging."
+    )
+    service: str = Field(
+        default="",
+        pattern=r"^(https?://.+)?$",
+        description="URL of the step service that has it. Default: the service of all other steps.",
+    )
+
+
 class Retailer(_Part):
     """A tenant and its pipeline."""
 
@@ -136,7 +149,10 @@ class Retailer(_Part):
         default="missing",
         description="What a listed product without a sales row means, on a day on which its location reports.",
     )
-    runner: Literal["service", "local"] = Field(default="service", description="What carries the steps out.")
+    runner: Literal["service", "local", "pod"] = Field(default="service", description="What carries the steps out.")
+    pins: dict[str, Pin] = Field(
+        default_factory=dict, description="Version and service by step, where not this release's own."
+    )
     resources: dict[str, Size] = Field(
         default_factory=dict, description="Resource class by step, where not the step's own."
     )

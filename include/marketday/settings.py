@@ -53,11 +53,30 @@ class Settings(BaseSettings):
     )
     service_url: str = Field(default="http://127.0.0.1:8600", description="Where the step service answers.")
     service_slots: int = Field(default=2, ge=1, le=64, description="Jobs that one step service runs at a time.")
+    service_token: SecretStr = Field(
+        default=SecretStr(""), description="What callers of the step service must show. Default: nothing is asked for."
+    )
+    service_grace: float = Field(
+        default=20.0, ge=0.0, le=3600.0, description="Seconds that running jobs get to end once the service must stop."
+    )
+    lease: float = Field(
+        default=15.0,
+        ge=1.0,
+        le=600.0,
+        description="Seconds without a sign of life after which a service's jobs are lost.",
+    )
+    stage: Literal["development", "staging", "production"] = Field(
+        default="development", description="Which environment this is: development, staging or production."
+    )
     step_modules: str = Field(default="", description="Extra modules that register steps, separated by spaces.")
-    jobs_url: str = Field(default="", description="SQLAlchemy URL of the job store. Default: SQLite in HOME.")
+    jobs_url: str = Field(
+        default="",
+        description="SQLAlchemy URL of the job store, shared by all replicas of the service. Default: SQLite in HOME.",
+    )
     dask_scheduler: str = Field(
         default="threads",
-        description='"threads" (in the job\'s process), "synchronous", or a cluster\'s address tcp://….',
+        description='"threads" (in the job\'s process), "workers" (processes of the job), "synchronous", or a'
+        " cluster's address tcp://….",
     )
     airflow_url: str = Field(default="http://127.0.0.1:8080", description="Where Airflow's API server answers.")
     airflow_user: str = Field(default="admin", description="User for Airflow's API.")
@@ -65,6 +84,9 @@ class Settings(BaseSettings):
         default=SecretStr(""), description="Password for Airflow's API. Default: the embedded Airflow's own."
     )
     mlflow: str = Field(default="", description="MLflow's tracking address. Default: SQLite in HOME, no server.")
+    image: str = Field(default="", description="Container image of this release, for steps that run as pods.")
+    namespace: str = Field(default="default", description="Kubernetes namespace of the pods.")
+    sentry_dsn: SecretStr = Field(default=SecretStr(""), description="Where errors are reported. Default: nowhere.")
     log_level: LogLevel = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
 
     @property
