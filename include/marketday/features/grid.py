@@ -76,7 +76,12 @@ def places(rows: Whole, columns: Whole, values: NDArray[Any], shape: tuple[int, 
 
 def forward_fill(values: Array) -> Array:
     """Carry each known value on to the days after it, until the next one."""
-    begins = np.isfinite(values)
-    begins[:, :1] = True
-    at = np.flatnonzero(begins)
-    return np.repeat(values.reshape(-1)[at], np.diff(at, append=values.size)).reshape(values.shape)
+    filled = np.array(values, order="C")
+    flat, days = filled.reshape(-1), max(filled.shape[1], 1)
+    unknown = np.flatnonzero(~np.isfinite(flat))
+    # Runs of unknown days; those from a row's first day on have nothing before them.
+    opening = unknown % days == 0
+    starts = np.flatnonzero((np.diff(unknown, prepend=-2) != 1) | opening)
+    before = np.where(opening[starts], np.float32(np.nan), flat[unknown[starts] - 1])
+    flat[unknown] = np.repeat(before, np.diff(starts, append=len(unknown)))
+    return filled

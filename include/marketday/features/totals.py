@@ -73,7 +73,8 @@ def _sum(parts: Sequence[Totals], row: Index, days: int) -> Totals:
     total = np.zeros((len(row), days))
     known = np.zeros(total.shape, dtype=np.int32)
     for part in parts:
-        at = np.searchsorted(row, part.row)
+        # A part that has all rows is added where it stands, several times faster than row by row.
+        at = ... if len(part.row) == len(row) else np.searchsorted(row, part.row)
         total[at] += part.demand
         known[at] += part.known
     return Totals(row, total, known)
