@@ -3,9 +3,12 @@
 import datetime as dt
 import hashlib
 import json
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+StepVersion = int | Literal["latest"]
+"""Which version of a step is asked for; latest is whichever the service has."""
 
 
 class Call(BaseModel):
@@ -14,7 +17,9 @@ class Call(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     step: str = Field(description="Name of a registered step.", examples=["clean"])
-    version: int = Field(default=1, description="Version of the step that is asked for.")
+    version: StepVersion = Field(
+        default=1, description="Version of the step that is asked for; latest: whichever the service has."
+    )
     retailer: str = Field(pattern=r"^[a-z][a-z0-9_]*$", examples=["simulated"])
     day: dt.date = Field(description="The business day that is planned for; sales are known up to the day before.")
     block: str | None = Field(default=None, description="Block of locations, for a step that is mapped over them.")
@@ -36,8 +41,9 @@ class Call(BaseModel):
         return hashlib.sha256(text.encode()).hexdigest()
 
     def __str__(self) -> str:
+        version = "" if self.version == 1 else f"@{self.version}"
         block = f"[{self.block}]" if self.block else ""
-        return f"{self.step}{block} {self.retailer} {self.day}"
+        return f"{self.step}{version}{block} {self.retailer} {self.day}"
 
 
 class Result(BaseModel):

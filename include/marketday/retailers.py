@@ -4,6 +4,7 @@ import datetime as dt
 import difflib
 import hashlib
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
@@ -57,6 +58,11 @@ class Training(_Part):
         default="0 1 * * 1",
         description="Cron line of the training DAG, in the retailer's time zone. The model may be used from the day"
         " that it falls on, so it lies before that day's daily run.",
+    )
+    model: str = Field(
+        default="gbm",
+        pattern=r"^[a-z][a-z0-9_]*$",
+        description="Kind of model: gbm, or one that was added to marketday.models.",
     )
     history_days: int = Field(default=1460, ge=28, le=3650, description="Days of history that are learnt from.")
     rows: int = Field(
@@ -186,18 +192,26 @@ def names(folder: Path) -> list[str]:
 
 
 def load(name: str, folder: Path) -> Retailer:
-    """Read one definition.
+    """Read one definition; one that is as it was when it was last read is not read again.
 
     Raises:
         RetailerError: there is none of that name, or it is wrong; says the file, the line and what is allowed.
 
     """
     path = folder / f"{name}.yaml"
-    if not path.is_file():
+    try:
+        state = path.stat()
+    except FileNotFoundError as error:
         raise RetailerError(
             f"There is no retailer {name!r} in {folder}",
             hint=f"Use one of: {listed(names(folder)) or 'none is defined'}.",
-        )
+        ) from error
+    return _read(path, (state.st_mtime_ns, state.st_size, state.st_ino))
+
+
+@lru_cache(maxsize=1000)
+def _read(path: Path, _state: tuple[int, int, int]) -> Retailer:
+    name = path.stem
     try:
         text = path.read_text(encoding="utf-8")
         tree = yaml.compose(text, Loader=yaml.SafeLoader)

@@ -64,13 +64,7 @@ class Warehouse:
         delta = None if version == NOTHING_YET else self._open(retailer, table, version)
         if delta is None:
             return empty(table).lazy()
-        frame = pl.scan_delta(delta).select(table.schema.names)
-        arrays = {
-            field.name: pl.Array(pl.Float32, field.type.list_size)
-            for field in table.schema
-            if pa.types.is_fixed_size_list(field.type)
-        }
-        return frame.cast(arrays) if arrays else frame
+        return pl.scan_delta(delta).select(table.schema.names)
 
     def write(
         self,
@@ -239,7 +233,8 @@ def content_hash(rows: pl.DataFrame, table: Table) -> str:
 
 def _hash_column(digest: "hashlib._Hash", column: pl.Series) -> None:
     digest.update(np.packbits(column.is_null().to_numpy()).tobytes())
-    if isinstance(column.dtype, pl.Array):
+    if column.dtype == pl.List:
+        _hash_column(digest, column.list.len())
         _hash_column(digest, column.drop_nulls().explode())
     elif column.dtype == pl.String:
         lengths = column.str.len_bytes().fill_null(0)

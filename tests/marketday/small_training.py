@@ -1,13 +1,14 @@
 """The small shop as a model learns from it: a few seconds of training in all."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import polars as pl
 from small_shop import ORIGIN, facts
 
-from marketday.features.build import TrainingMatrices, training_matrices
+from marketday.features.build import training_matrices
 from marketday.features.declare import get
+from marketday.features.matrix import TrainingMatrices
 from marketday.features.panel import Facts
 from marketday.models import Gbm
 from marketday.models.dispersion import Dispersion
@@ -24,10 +25,12 @@ def lazy(given: Mapping[str, pl.DataFrame]) -> Facts:
     return Facts(*(given[table.name].lazy() for table in READS))
 
 
-def matrices(given: Mapping[str, pl.DataFrame] | None = None, retailer: Retailer = SHOP) -> TrainingMatrices:
+def matrices(
+    given: Mapping[str, pl.DataFrame] | None = None, retailer: Retailer = SHOP, features: Sequence[str] = FEATURES
+) -> TrainingMatrices:
     """Return what is learnt from, and the last horizon held out."""
-    features = [get(name) for name in FEATURES]
-    return training_matrices(lazy(given or facts()), retailer, ORIGIN, "synchronous", features)
+    declared = [get(name) for name in features]
+    return training_matrices(lazy(given or facts()), retailer, ORIGIN, "synchronous", declared)
 
 
 def fit(data: TrainingMatrices, training: Training = TRAINING) -> Gbm:

@@ -25,6 +25,7 @@ def test_equal_calls_have_equal_keys_whatever_the_order_of_their_inputs():
     [
         {"step": "features"},
         {"version": 2},
+        {"version": "latest"},
         {"retailer": "m5"},
         {"day": dt.date(2025, 3, 4)},
         {"block": None},
@@ -39,6 +40,17 @@ def test_whatever_changes_the_call_changes_its_key(change: dict[str, object]):
 def test_the_origin_is_the_day_before_the_business_day():
     assert CALL.origin == dt.date(2025, 3, 2)
     assert str(CALL) == "predict[001] simulated 2025-03-03"
+
+
+@pytest.mark.parametrize(("version", "shown"), [(2, "predict@2[001]"), ("latest", "predict@latest[001]")])
+def test_a_version_other_than_the_first_is_shown(version: object, shown: str):
+    assert str(CALL.model_copy(update={"version": version})) == f"{shown} simulated 2025-03-03"
+
+
+@pytest.mark.parametrize("version", ["newest", "2.x", 1.5])
+def test_a_version_is_a_number_or_latest(version: object):
+    with pytest.raises(ValidationError, match="version"):
+        Call(step="clean", version=version, retailer="simulated", day=dt.date(2025, 3, 3))
 
 
 def test_a_retailers_name_cannot_lead_out_of_its_folder():

@@ -56,7 +56,7 @@ def one_series(recent, *, unit="pieces", days=14, location="north", product="bre
         "unit": [unit] * days,
         "recent": [padded] + [None] * (days - 1),
     }
-    return pl.DataFrame(rows, schema_overrides={"recent": pl.Array(pl.Float32, RECENT_DAYS)})
+    return pl.DataFrame(rows, schema_overrides={"recent": pl.List(pl.Float32)})
 
 
 def test_the_baseline_repeats_a_weekly_rhythm():
@@ -171,7 +171,7 @@ def test_the_recursion_feeds_its_own_means_back(model, data):
     first = rows.ahead == 1
     told = np.append(rows.recent[:, 1:], whole[first][:, None].astype(np.float32), axis=1)
     tomorrow = data.held_out_origin + dt.timedelta(days=1)
-    carried = pl.Series("recent", told.tolist(), dtype=pl.Array(pl.Float32, RECENT_DAYS))
+    carried = pl.Series("recent", told.tolist(), dtype=pl.List(pl.Float32))
     later = rows.frame.drop("at").filter(~pl.Series(first))
     starts = later["day"] == tomorrow + dt.timedelta(days=1)
     place = pl.Series(np.where(starts, np.cumsum(starts) - 1, -1)).replace(-1, None)

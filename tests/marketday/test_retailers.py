@@ -40,7 +40,11 @@ def test_a_definition_takes_its_name_from_its_file_and_defaults_for_the_rest(tmp
         (GOOD.replace("0.9", "1.9"), 5, "less than 1"),
         (GOOD.replace("Europe/Berlin", "Europe/Berln"), 2, "did you mean Europe/Berlin"),
         (GOOD + 'schedule: "every morning"\n', 6, "five fields"),
-        (GOOD + "training:\n  row: 5000\n", 7, "did you mean `rows`? Allowed: schedule, history_days, rows, rounds"),
+        (
+            GOOD + "training:\n  row: 5000\n",
+            7,
+            "did you mean `rows`? Allowed: schedule, model, history_days, rows, rounds",
+        ),
         (GOOD + "training:\n  rows: 10\n", 7, "or equal to 1000. Most days of series that are learnt from"),
         (GOOD + "source: sap\n", 6, "'simulator', 'm5', 'freshretailnet' or 'none'"),
         (GOOD + "title: [\n", 7, "not YAML"),

@@ -20,7 +20,7 @@ from marketday.settings import Settings
 _LIBRARIES = ("lightgbm", "numpy", "polars", "scipy")
 """Their versions are in the key: another one may give other figures."""
 
-_FRONT_ENDS = ("cli/", "embedded/", "service/", "plots.py", "publishing.py", "client.py")
+_FRONT_ENDS = ("cli/", "kit/", "embedded/", "service/", "plots.py", "publishing.py", "client.py")
 _AFTER_THE_REPLAY = tuple(
     f"backtest/{name}" for name in ("charts", "child", "pool", "report", "run", "scores", "tracking")
 )

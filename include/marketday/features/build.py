@@ -3,23 +3,26 @@
 Two passes over the blocks of locations, in one graph: the first reads each block's demand and reduces it to totals per
 product and day, which are added up; the second reads the block again and makes its rows. Nothing of a block is kept
 between the passes, so that memory depends on the block and not on the retailer. The scheduler is "threads",
-"synchronous" or a cluster's address; a block that a lost worker had is done again by another.
+"synchronous", "workers" (processes of this one) or a cluster's address; a block that a lost worker had is done again by
+another.
 """
 
 import datetime as dt
+import os
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from contextlib import nullcontext
+from typing import Any
 
 import dask
 import numpy as np
 import polars as pl
 from dask.delayed import Delayed
-from distributed import Client
+from distributed import Client, LocalCluster
 
 from marketday.features import matrix
 from marketday.features.declare import Feature, get
 from marketday.features.inputs import Vocabulary, panel_inputs, vocabulary
-from marketday.features.matrix import Matrix, frame, future_rows
+from marketday.features.matrix import Matrix, TrainingMatrices, frame, future_rows
 from marketday.features.panel import Facts, Panel, Span, load
 from marketday.features.totals import Totals, add, by_product
 from marketday.retailers import Retailer
@@ -89,26 +92,6 @@ def features_table(facts: Facts, retailer: Retailer, day: dt.date, data_until: d
     return pl.concat(rows.with_columns(block=pl.lit(name)) for name, rows in zip(made, frames, strict=True))
 
 
-class TrainingMatrices(NamedTuple):
-    """Rows to learn from, one matrix per block, and the last horizon to be judged by.
-
-    The latter have no demand and no weather after their origin in their features; prices, promotions and events are as
-    known now. Nothing of the last horizon is learnt from.
-    """
-
-    near: list[Matrix]
-    """Rows one day ahead of their origin."""
-    far: list[Matrix]
-    """The same rows 1 … H days ahead."""
-    held_out: pl.DataFrame
-    """In the form of the table `features`."""
-    truth: pl.DataFrame
-    """location_id, product_id, day, demand of the held-out rows on whose day stock lasted."""
-    held_out_origin: dt.date
-    names: Vocabulary
-    """What the codes in the matrices stand for."""
-
-
 def training_matrices(
     facts: Facts, retailer: Retailer, data_until: dt.date, scheduler: str, features: Sequence[Feature]
 ) -> TrainingMatrices:
@@ -171,11 +154,25 @@ def added(parts: Sequence[Delayed]) -> Delayed:
 
 
 def compute(tasks: Sequence[Delayed], scheduler: str) -> list[Any]:
-    """Compute the tasks on "threads", "synchronous" or the cluster at ``tcp://…``."""
+    """Compute the tasks on "threads", "synchronous", "workers" or the cluster at ``tcp://…``."""
     if scheduler in ("threads", "synchronous"):
         return list(dask.compute(*tasks, scheduler=scheduler))
-    with Client(scheduler) as client:
+    with _own_workers() if scheduler == "workers" else nullcontext(scheduler) as cluster, Client(cluster) as client:
         return list(client.gather(client.compute(list(tasks))))
+
+
+def _own_workers() -> LocalCluster:
+    """Return a cluster of processes that this one starts: as many as it may use threads, each with one."""
+    one_thread = dict.fromkeys(("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    return LocalCluster(
+        n_workers=dask.config.get("num_workers", os.cpu_count()),
+        threads_per_worker=1,
+        processes=True,
+        # Whoever limits this process counts what its workers use; Dask's own limit would be each worker's share.
+        memory_limit=None,
+        dashboard_address=None,
+        env=one_thread,
+    )
 
 
 def _product_totals(facts: Facts, ids: list[str], span: Span, absent_sales: Any) -> Totals:
@@ -187,7 +184,7 @@ def _table(rows: Matrix, features: Sequence[Feature], names: Vocabulary, busines
     """Return rows after the data in the form of the table `features` but for ``block``."""
     first = np.diff(rows.series, prepend=-1) != 0
     carrier = pl.Series(np.where(first, rows.series, -1)).replace(-1, None)
-    recent = pl.Series(rows.recent.ravel(), nan_to_null=True).reshape((-1, RECENT_DAYS))
+    recent = pl.Series(rows.recent.ravel(), nan_to_null=True).reshape((-1, RECENT_DAYS)).arr.to_list()
     return (
         frame(rows, features, names)
         .rename(_renamed())

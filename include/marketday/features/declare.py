@@ -8,16 +8,18 @@ the ``lookback`` - 1 days before it, and on nothing after it:
 * ``knows="planned"``: a day is a target, and its value is what is planned for it. Nothing observed may be read.
 
 The same function serves the matrix of all days, the daily run and each step of a recursive forecast, which hand it as
-many days as it asks for. `tests/marketday/test_features.py` proves of every declared feature that it keeps its word.
+many days as it asks for. `tests/conformance/test_features.py` proves of every declared feature that it keeps its word.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from marketday import discovery
 from marketday.errors import StepError, listed
 from marketday.features.kernels import Array, Windows
 
@@ -61,6 +63,8 @@ INPUTS: dict[str, Input] = {
     "month": Input("day", False, "1 to 12"),
     "year": Input("day", False, "Calendar year"),
 }
+_HEAVY = ("build",)
+"""Modules that declare nothing and take long to import: this one brings Dask along."""
 GROUPED = ("demand", "known")
 """Inputs that are also there as totals per location, product, category and department."""
 
@@ -220,10 +224,14 @@ def get(name: str) -> Feature:
 
 
 def registry() -> Mapping[str, Feature]:
-    """Return every declared feature by name, in the order of declaration."""
-    from marketday.features import demand, groups, planned  # noqa: F401, PLC0415  they declare, and import this module
-
+    """Return every declared feature by name: those of this package's modules, and of what else was imported."""
+    _load_all()
     return _REGISTRY
+
+
+@cache
+def _load_all() -> None:
+    discovery.load(discovery.modules("marketday.features", but=_HEAVY))
 
 
 def _has_rows(name: str, per: Per) -> bool:

@@ -1,7 +1,9 @@
 """The compact form of rows to learn from or to predict: one float32 matrix per block."""
 
+import datetime as dt
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -67,6 +69,26 @@ class Matrix:
             pairs=self.pairs,
             recent=self.recent,
         )
+
+
+class TrainingMatrices(NamedTuple):
+    """Rows to learn from, one matrix per block, and the last horizon to be judged by.
+
+    The latter have no demand and no weather after their origin in their features; prices, promotions and events are as
+    known now. Nothing of the last horizon is learnt from.
+    """
+
+    near: list[Matrix]
+    """Rows one day ahead of their origin."""
+    far: list[Matrix]
+    """The same rows 1 … H days ahead."""
+    held_out: pl.DataFrame
+    """In the form of the table `features`."""
+    truth: pl.DataFrame
+    """location_id, product_id, day, demand of the held-out rows on whose day stock lasted."""
+    held_out_origin: dt.date
+    names: Vocabulary
+    """What the codes in the matrices stand for."""
 
 
 def training_rows(

@@ -5,11 +5,10 @@ is known at the origin. They err differently, and their mean errs less than eith
 from a base, which is a fitted combination of the series' own recent means, and learn by what to multiply it.
 """
 
-import datetime as dt
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
 
 import lightgbm
 import numpy as np
@@ -20,16 +19,15 @@ from marketday.errors import StepError
 from marketday.features.declare import get
 from marketday.features.evaluate import latest
 from marketday.features.kernels import Array
-from marketday.features.matrix import Matrix
+from marketday.features.matrix import Matrix, TrainingMatrices
 from marketday.models.base import FAR, NEAR, Base
+from marketday.models.contract import model
 from marketday.models.dispersion import Dispersion
-from marketday.models.rows import Rows, arrange, prediction, with_history
+from marketday.models.mean import MeanModel
+from marketday.models.rows import Rows, with_history
 from marketday.models.text import Text
 from marketday.retailers import Training
 from marketday.tables import RECENT_DAYS
-
-if TYPE_CHECKING:  # it brings Dask along, which a prediction needs not
-    from marketday.features.build import TrainingMatrices
 
 CATEGORICAL = {
     "category": "category",
@@ -96,11 +94,13 @@ class Trees:
         return np.asarray(np.exp(raw + log), dtype=float)
 
 
+@model
 @dataclass(frozen=True, kw_only=True)
-class Gbm:
+class Gbm(MeanModel):
     """A fitted model; see the module."""
 
     kind: ClassVar[str] = "gbm"
+    features: ClassVar[tuple[str, ...]] = FEATURES
 
     encodings: dict[str, list[str]]
     """Names by vocabulary; a name's position is its code."""
@@ -109,11 +109,10 @@ class Gbm:
     without a forecast of the weather: LightGBM, which has learnt no branch for it, would take it for 0."""
     recursive: Trees
     direct: Trees
-    dispersion: Dispersion
 
     @classmethod
-    def fit(cls, data: "TrainingMatrices", training: Training) -> "Gbm":
-        """Fit the trees on the rows to learn from, and the dispersion on the last horizon, which they have not seen.
+    def learn(cls, data: TrainingMatrices, training: Training) -> "Gbm":
+        """Fit the trees on the rows to learn from.
 
         Raises:
             StepError: there are no rows.
@@ -132,22 +131,12 @@ class Gbm:
         options = {"num_leaves": training.leaves, "learning_rate": training.learning_rate}
         # Further ahead there is less to learn: fewer and smaller trees score better (docs/decisions/0003).
         further = options | {"num_leaves": max(training.leaves // 2, 2)}
-        fitted = cls(
+        return cls(
             encodings={name: list(data.names[name]) for name in sorted(set(CATEGORICAL.values()))},
             typical=typical,
             recursive=_boost(data.near, NEAR, training.rounds, options),
             direct=_boost(data.far, FAR, max(training.rounds * 2 // 5, 1), further),
-            dispersion=Dispersion(),
         )
-        rows = arrange(data.held_out, data.held_out_origin)
-        actual = rows.told(data.truth)
-        return replace(fitted, dispersion=Dispersion.fit(rows, fitted.mean(rows), actual))
-
-    def predict(self, features: pl.DataFrame, data_until: dt.date) -> pl.DataFrame:
-        """Return mean and distribution of each row of the table `features`."""
-        rows = arrange(features, data_until)
-        mean = self.mean(rows)
-        return prediction(rows, mean, self.dispersion.predict(rows, mean))
 
     def mean(self, rows: Rows) -> NDArray[np.float64]:
         """Return the mean of each sorted row."""
@@ -204,26 +193,18 @@ class Gbm:
 
     @classmethod
     def from_text(cls, text: Text) -> "Gbm":
-        """Rebuild a model.
-
-        Raises:
-            StepError: the text is not one.
-
-        """
-        try:
-            kept, artefact = json.loads(text.parameters), json.loads(text.artefact)
-            trees = {
-                name: Trees(lightgbm.Booster(model_str=artefact[name]), Base(**kept["bases"][name]))
-                for name in ("recursive", "direct")
-            }
-            return cls(
-                encodings=kept["encodings"],
-                typical=kept["typical"],
-                dispersion=Dispersion(**kept["dispersion"]),
-                **trees,
-            )
-        except (ValueError, KeyError, TypeError, lightgbm.basic.LightGBMError) as error:
-            raise StepError(f"The model cannot be loaded: {error}", hint="Train again: the step `train`.") from error
+        """Rebuild a model."""
+        kept, artefact = json.loads(text.parameters), json.loads(text.artefact)
+        trees = {
+            name: Trees(lightgbm.Booster(model_str=artefact[name]), Base(**kept["bases"][name]))
+            for name in ("recursive", "direct")
+        }
+        return cls(
+            encodings=kept["encodings"],
+            typical=kept["typical"],
+            dispersion=Dispersion(**kept["dispersion"]),
+            **trees,
+        )
 
 
 def _boost(blocks: Sequence[Matrix], means: Sequence[str], rounds: int, options: dict[str, Any]) -> Trees:

@@ -43,6 +43,12 @@ class Rows:
     family: NDArray[np.str_]
     """Distribution of each series."""
 
+    @property
+    def recent_weekdays(self) -> Index:
+        """Weekday of each day of ``recent``; 0 is Monday."""
+        until: dt.date = self.frame["day"][0] - dt.timedelta(days=int(self.ahead[0]))
+        return (until.weekday() - np.arange(self.recent.shape[1])[::-1]) % 7
+
     def first_rows(self) -> pl.DataFrame:
         """Return the first row of each series."""
         return self.frame[np.searchsorted(self.series, np.arange(len(self.recent)))]

@@ -2,36 +2,38 @@
 
 import datetime as dt
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from marketday.features.matrix import TrainingMatrices
+from marketday.models.contract import model
 from marketday.models.dispersion import Dispersion
 from marketday.models.rows import Rows, arrange, prediction
 from marketday.models.text import Text
 from marketday.retailers import Training
 from marketday.tables import RECENT_DAYS
 
-if TYPE_CHECKING:
-    from marketday.features.build import TrainingMatrices
-
 DECAY = 0.9
 """Weight of a week against the one after it; a half-life of six to seven weeks."""
 _WEEKS = RECENT_DAYS // 7
+_NOTHING = Text("{}", "")
 
 Real = NDArray[np.float64]
 
 
+@model
 @dataclass(frozen=True)
 class Seasonal:
     """Weighted mean of the recent demand of the same weekday, with wider means where that is unknown."""
 
     kind: ClassVar[str] = "seasonal"
+    features: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
-    def fit(cls, data: "TrainingMatrices", training: Training) -> "Seasonal":  # noqa: ARG003  all models are fitted alike
+    def fit(cls, data: TrainingMatrices, training: Training) -> "Seasonal":  # noqa: ARG003  all models are fitted alike
         """Return the baseline, which learns nothing."""
         return cls()
 
@@ -43,11 +45,13 @@ class Seasonal:
 
     def to_text(self) -> Text:
         """Return nothing: there is nothing to keep."""
-        return Text("{}", "")
+        return _NOTHING
 
     @classmethod
-    def from_text(cls, text: Text) -> "Seasonal":  # noqa: ARG003  the registry asks all models alike
+    def from_text(cls, text: Text) -> "Seasonal":
         """Return the baseline."""
+        if text != _NOTHING:
+            raise ValueError("the baseline keeps nothing, and here is something")
         return cls()
 
 

@@ -1,6 +1,5 @@
 """What a step is: the decorator, the registry, and what a step's function is given and gives back."""
 
-import importlib
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -9,27 +8,33 @@ from typing import Any
 
 import polars as pl
 
-from marketday.calls import Call
+from marketday import discovery
+from marketday.calls import Call, StepVersion
 from marketday.errors import StepError, listed
 from marketday.retailers import Retailer
 from marketday.settings import Size
 from marketday.tables import Table
 from marketday.warehouse import Warehouse, as_known
 
-_MODULES = (
+_MODULES = discovery.modules("marketday.steps", but=("contract", "execution"))
+"""Modules that register steps: a new one is found by itself."""
+
+_MORNING = (
     "ingest",
     "clean",
-    "gates",
+    "gate_clean",
     "load",
     "train",
     "features",
     "predict",
     "calibrate",
+    "gate_forecast",
     "orders",
+    "gate_orders",
     "publish",
     "verify",
 )
-"""Modules of this package that register steps; a new step is a new module and its name here."""
+"""Steps in the order in which a morning takes them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,9 +137,21 @@ def step(
     size: Size = "S",
     repeatable: bool = True,
 ) -> Callable[[Function], Function]:
-    """Register a function as a step; its docstring's first line is the step's description."""
+    """Register a function as a step; its docstring's first line is the step's description.
+
+    Raises:
+        StepError: another function is a step of that name.
+
+    """
 
     def register(function: Function) -> Function:
+        known = _REGISTRY[name].function if name in _REGISTRY else function
+        if (known.__module__, known.__qualname__) != (function.__module__, function.__qualname__):
+            raise StepError(
+                f"Two steps are called {name}: {known.__module__}.{known.__qualname__} and "
+                f"{function.__module__}.{function.__qualname__}",
+                hint="Rename one of them.",
+            )
         _REGISTRY[name] = Step(
             name=name,
             version=version,
@@ -152,13 +169,14 @@ def step(
 
 
 def names() -> list[str]:
-    """Return the names of all steps, in the order of the morning."""
+    """Return the names of all steps: the morning's in their order, then all others by name."""
     load_all()
-    return list(_REGISTRY)
+    others = sorted(set(_REGISTRY) - set(_MORNING))
+    return [name for name in (*_MORNING, *others) if name in _REGISTRY]
 
 
-def get(name: str, version: int | None = None) -> Step:
-    """Return the step of that name.
+def get(name: str, version: StepVersion = "latest") -> Step:
+    """Return the step of that name; ``latest`` is the version that is here.
 
     Raises:
         StepError: there is none, or not in that version.
@@ -168,7 +186,7 @@ def get(name: str, version: int | None = None) -> Step:
     if name not in _REGISTRY:
         raise StepError(f"There is no step {name!r}", hint=f"Use one of: {listed(_REGISTRY, most=50)}.")
     found = _REGISTRY[name]
-    if version not in (None, found.version):
+    if version not in ("latest", found.version):
         raise StepError(
             f"Step {name} is here in version {found.version}, not {version}", hint=f"Call {name}@{found.version}."
         )
@@ -176,6 +194,10 @@ def get(name: str, version: int | None = None) -> Step:
 
 
 def load_all(extra: Iterable[str] = ()) -> None:
-    """Import every module that registers steps: this package's own and ``extra`` ones, by full name."""
-    for module in (*extra, *(f"marketday.steps.{own}" for own in _MODULES)):
-        importlib.import_module(module)
+    """Import every module that registers steps: this package's own and ``extra`` ones, by full name.
+
+    Raises:
+        StepError: one of them cannot be imported.
+
+    """
+    discovery.load((*extra, *_MODULES))

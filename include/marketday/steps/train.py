@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from marketday import tables
+from marketday import models, tables
 from marketday.distributions import QUANTILE_LEVELS, pinball, with_quantiles
 from marketday.errors import StepError
-from marketday.features.build import TrainingMatrices, training_matrices
+from marketday.features.build import training_matrices
 from marketday.features.declare import get
-from marketday.models import Gbm, Seasonal
-from marketday.models.gbm import FEATURES
+from marketday.features.matrix import TrainingMatrices
+from marketday.models import Model, Seasonal
 from marketday.steps.contract import Context, Outputs, step
 from marketday.steps.features import READS, data_until, known_facts
 from marketday.warehouse import empty
@@ -54,14 +54,16 @@ def _release(context: Context, made_by: str) -> Outputs:
     """Fit and judge a model, and return it for release.
 
     Raises:
-        StepError: there is too little history, or the model does not beat the baseline.
+        StepError: the definition names no kind of model, there is too little history, or the model does not beat the
+            baseline.
 
     """
+    chosen = models.get(context.retailer.training.model)
     facts = known_facts(context)
     until = data_until(context, facts)
-    features = [get(name) for name in FEATURES]
+    features = [get(name) for name in chosen.features]
     data = training_matrices(facts, context.retailer, until, context.dask_scheduler, features)
-    model, scores = judge(data, context)
+    model, scores = judge(chosen, data, context)
     if scores["model"]["pinball"] >= scores["baseline"]["pinball"]:
         raise StepError(
             f"The model is not released: its pinball loss on {scores['days']} held-out days is "
@@ -70,10 +72,10 @@ def _release(context: Context, made_by: str) -> Outputs:
             "model more history (training.history_days).",
         )
     parameters, artefact = model.to_text()
-    name = f"{Gbm.kind}@{hashlib.sha256((parameters + artefact).encode()).hexdigest()[:12]}"
+    name = f"{chosen.kind}@{hashlib.sha256((parameters + artefact).encode()).hexdigest()[:12]}"
     row = {
         "model": name,
-        "kind": Gbm.kind,
+        "kind": chosen.kind,
         "made_by": made_by,
         "trained_to": until,
         "parameters": parameters,
@@ -92,7 +94,7 @@ def _release(context: Context, made_by: str) -> Outputs:
     )
 
 
-def judge(data: TrainingMatrices, context: Context) -> tuple[Gbm, dict[str, Any]]:
+def judge(kind: type[Model], data: TrainingMatrices, context: Context) -> tuple[Model, dict[str, Any]]:
     """Fit, predict the held-out days, and score the prediction beside the baseline's.
 
     Only days whose demand is known and on which stock lasted count. The model's dispersion is fitted to these days; its
@@ -100,7 +102,7 @@ def judge(data: TrainingMatrices, context: Context) -> tuple[Gbm, dict[str, Any]
     """
     if data.truth.is_empty():
         raise StepError(f"No uncensored demand is known after {data.held_out_origin}: there is nothing to judge by")
-    model = Gbm.fit(data, context.retailer.training)
+    model = kind.fit(data, context.retailer.training)
     origin = data.held_out_origin
     scores = {
         "origin": origin.isoformat(),

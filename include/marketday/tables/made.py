@@ -127,7 +127,8 @@ FEATURES = Table(
         ),
         Column(
             name="recent",
-            type=pa.list_(_SMALL, RECENT_DAYS),
+            # Not of a fixed size: a row without it would take as much room as one with it.
+            type=pa.list_(_SMALL),
             nullable=True,
             unit="units",
             description=f"Demand of the {RECENT_DAYS} last known days, oldest first; null where unknown. "
