@@ -9,6 +9,7 @@ import polars as pl
 from marketday import retailers
 from marketday.calls import Call, Result
 from marketday.errors import MarketdayError, StepError, listed
+from marketday.secrets import redact
 from marketday.settings import Settings
 from marketday.steps.contract import Context, Outputs, Step, get, load_all
 from marketday.tables import RUNS
@@ -90,7 +91,7 @@ def _record(
         "key": call.key,
         "inputs": json.dumps(dict(context.versions), sort_keys=True),
         "outputs": json.dumps(hashes, sort_keys=True),
-        "message": message,
+        "message": redact(message),
         "started": started,
         "seconds": seconds,
         "block": block,
