@@ -5,15 +5,16 @@ Every call has a timeout, and every failure is one of :mod:`marketday.errors`: n
 """
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 import httpx
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 
 from marketday.calls import Call, Result
-from marketday.errors import DeliveryError, ServiceError, ServiceUnavailable, from_dict
+from marketday.errors import DeliveryError, ServiceError
+from marketday.transport import Transport
 
 State = Literal["accepted", "running", "successful", "failed", "dismissed"]
 
@@ -23,16 +24,10 @@ FINAL: frozenset[State] = frozenset({"successful", "failed", "dismissed"})
 MAX_WAIT = 60.0
 """Seconds that one status call may wait for a job to end; below the idle timeouts of common proxies."""
 
-_UNAVAILABLE = (
-    httpx.codes.TOO_MANY_REQUESTS,
-    httpx.codes.INTERNAL_SERVER_ERROR,
-    httpx.codes.BAD_GATEWAY,
-    httpx.codes.SERVICE_UNAVAILABLE,
-    httpx.codes.GATEWAY_TIMEOUT,
-)
-"""Answers that may be others later, unless they carry an error of ours."""
-_DELIVERY_TIMEOUT = 120.0
+_DELIVERY_LIMIT = 120.0
 """Seconds; the service reads a delivered file to its end before it answers."""
+
+_Model = TypeVar("_Model", bound=BaseModel)
 
 
 class Link(BaseModel):
@@ -42,6 +37,21 @@ class Link(BaseModel):
     rel: str
     type: str = "application/json"
     title: str = ""
+
+
+class Process(BaseModel):
+    """A step, as the API shows it: `process` of OGC API - Processes, with the tables that it reads and writes."""
+
+    id: str
+    version: str
+    title: str = ""
+    description: str = ""
+    jobControlOptions: list[str] = ["async-execute", "dismiss"]  # noqa: N815  OGC's name
+    size: Literal["S", "M", "L", "XL"] = Field(description="Resource class, where the retailer names no other.")
+    repeatable: bool = Field(description="Whether a recorded result may stand for a second execution.")
+    reads: list[str]
+    writes: list[str]
+    links: list[Link] = Field(default_factory=list)
 
 
 class JobStatus(BaseModel):
@@ -64,6 +74,9 @@ class JobStatus(BaseModel):
     block: str | None = None
     run_id: str = Field(default="", description="Airflow's run that asked for it, for logs.")
     attempt: int = Field(ge=1, description="How many-th job of this key it is.")
+    size: Literal["S", "M", "L", "XL"] | None = Field(default=None, description="Resource class that it runs in.")
+    service: str = Field(default="", description="Which replica of the step service carries it out.")
+    peak_memory: int | None = Field(default=None, description="Most memory of all its processes, in bytes.")
     error: dict[str, Any] | None = Field(default=None, description="Why it failed: `MarketdayError.to_dict`.")
     links: list[Link] = Field(default_factory=list)
 
@@ -73,15 +86,22 @@ class JobStatus(BaseModel):
         return self.status in FINAL
 
 
-class StepServiceClient:
-    """Calls to one step service; a context manager that closes its connections."""
+class _Data(RootModel[dict[str, Any]]):
+    """JSON as it comes."""
 
-    def __init__(self, url: str, *, timeout: float = 10.0) -> None:
-        self.url = url.rstrip("/")
-        self.timeout = timeout
-        # The service is inside our own network: a proxy that the environment names for the outside would not find it.
-        self._options: dict[str, Any] = {"base_url": self.url, "timeout": timeout, "trust_env": False}
-        self._client = httpx.Client(**self._options)
+
+class StepServiceClient:
+    """Calls to one step service; a context manager that closes its connections.
+
+    ``token`` is what the service asks for, if it does; ``timeout`` is the limit of one HTTP call in seconds, beyond
+    what the call itself asks the service to wait. ``headers`` are asked for at each call, such as those of a trace.
+    The methods that begin with ``a`` are coroutines: use one client for all of an event loop, and :meth:`aclose` it.
+    """
+
+    def __init__(
+        self, url: str, *, token: str = "", timeout: float = 10.0, headers: Callable[[], Mapping[str, str]] = dict
+    ) -> None:
+        self._transport = Transport(url, token=token, timeout=timeout, headers=headers)
 
     def __enter__(self) -> Self:
         return self
@@ -89,9 +109,28 @@ class StepServiceClient:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def url(self) -> str:
+        """Address of the service."""
+        return self._transport.url
+
     def close(self) -> None:
         """Close the connections."""
-        self._client.close()
+        self._transport.close()
+
+    async def aclose(self) -> None:
+        """Close the connections, also those of coroutines."""
+        self._transport.close()
+        await self._transport.aclose()
+
+    def process(self, step: str) -> Process:
+        """Return what the service knows of a step.
+
+        Raises:
+            StepError: there is none of that name.
+
+        """
+        return _read(Process, self._transport.send("GET", f"/processes/{step}"))
 
     def submit(self, call: Call, force: bool = False, *, run_id: str = "") -> JobStatus:
         """Start the call's job, or join the one that has the same key; ``force`` passes over a recorded result.
@@ -102,22 +141,22 @@ class StepServiceClient:
             RetailerError: the retailer is not defined.
 
         """
-        answer = self._send(
+        answer = self._transport.send(
             "POST",
             f"/processes/{call.step}/execution",
             params={"force": force},
             headers={"Idempotency-Key": call.key, "X-Run-ID": run_id, "Content-Type": "application/json"},
             content=call.model_dump_json(),
         )
-        return JobStatus.model_validate(answer.json())
+        return _read(JobStatus, answer)
 
     def status(self, job_id: str, wait: float = 0.0) -> JobStatus:
         """Return the job's state, as soon as it is final or ``wait`` seconds (60 at most) are over."""
-        return JobStatus.model_validate(self._send("GET", f"/jobs/{job_id}", **self._waiting(wait)).json())
+        return _read(JobStatus, self._transport.send("GET", f"/jobs/{job_id}", **self._waiting(wait)))
 
     async def astatus(self, job_id: str, wait: float = 0.0) -> JobStatus:
         """Do what :meth:`status` does, without holding a thread."""
-        return JobStatus.model_validate((await self._asend("GET", f"/jobs/{job_id}", **self._waiting(wait))).json())
+        return _read(JobStatus, await self._transport.asend("GET", f"/jobs/{job_id}", **self._waiting(wait)))
 
     def result(self, job_id: str) -> Result:
         """Return a successful job's result.
@@ -126,15 +165,24 @@ class StepServiceClient:
             MarketdayError: the error of a failed job, rebuilt; :class:`ServiceError` if it is unfinished or dismissed.
 
         """
-        return Result.model_validate(self._send("GET", f"/jobs/{job_id}/results").json())
+        return _read(Result, self._transport.send("GET", f"/jobs/{job_id}/results"))
 
     def cancel(self, job_id: str) -> JobStatus:
         """End the job and everything that it started; a job that is final stays what it is."""
-        return JobStatus.model_validate(self._send("DELETE", f"/jobs/{job_id}").json())
+        return _read(JobStatus, self._transport.send("DELETE", f"/jobs/{job_id}"))
+
+    async def acancel(self, job_id: str) -> JobStatus:
+        """Do what :meth:`cancel` does, without holding a thread."""
+        return _read(JobStatus, await self._transport.asend("DELETE", f"/jobs/{job_id}"))
 
     def log(self, job_id: str) -> str:
-        """Return what the job has logged."""
-        return self._send("GET", f"/jobs/{job_id}/log").text
+        """Return the end of what the job has logged so far.
+
+        Raises:
+            ServiceError: there is no such job, or its log lies on another replica of the service.
+
+        """
+        return self._transport.send("GET", f"/jobs/{job_id}/logs").text
 
     def deliver_table(self, retailer: str, day: dt.date, table: str, path: Path) -> dict[str, Any]:
         """Send one table of a delivery, a Parquet file; a second time replaces the first.
@@ -144,14 +192,14 @@ class StepServiceClient:
 
         """
         with path.open("rb") as file:
-            measured: dict[str, Any] = self._send(
+            answer = self._transport.send(
                 "PUT",
                 f"/retailers/{retailer}/deliveries/{day}/{table}",
                 content=file,
                 headers={"Content-Type": "application/vnd.apache.parquet"},
-                timeout=_DELIVERY_TIMEOUT,
-            ).json()
-        return measured
+                limit=_DELIVERY_LIMIT,
+            )
+        return _read(_Data, answer).root
 
     def complete_delivery(self, retailer: str, day: dt.date, kind: Literal["history", "daily"]) -> dict[str, Any]:
         """Hand the sent tables over as one delivery and return its receipt; doing it again returns the same receipt.
@@ -160,77 +208,42 @@ class StepServiceClient:
             DeliveryError: a required table was not sent.
 
         """
-        receipt: dict[str, Any] = self._send(
-            "POST",
-            f"/retailers/{retailer}/deliveries/{day}/complete",
-            params={"kind": kind},
-            timeout=_DELIVERY_TIMEOUT,
-        ).json()
-        return receipt
+        path = f"/retailers/{retailer}/deliveries/{day}/complete"
+        return _read(_Data, self._transport.send("POST", path, params={"kind": kind}, limit=_DELIVERY_LIMIT)).root
 
     def delivery(self, retailer: str, day: dt.date) -> dict[str, Any] | None:
         """Return the receipt of the day's last accepted delivery, or None; an unknown retailer is a RetailerError."""
         try:
-            receipt: dict[str, Any] = self._send("GET", f"/retailers/{retailer}/deliveries/{day}").json()
+            answer = self._transport.send("GET", f"/retailers/{retailer}/deliveries/{day}")
         except DeliveryError:
             return None
-        return receipt
-
-    def last_delivered(self, retailer: str, before: dt.date) -> dt.date | None:
-        """Return the last day before ``before`` that has an accepted delivery, or None."""
-        answer = self._send("GET", f"/retailers/{retailer}/deliveries", params={"before": str(before)}).json()
-        return None if answer["last_day"] is None else dt.date.fromisoformat(answer["last_day"])
+        return _read(_Data, answer).root
 
     async def adelivery(self, retailer: str, day: dt.date) -> dict[str, Any] | None:
         """Do what :meth:`delivery` does, without holding a thread."""
         try:
-            receipt: dict[str, Any] = (await self._asend("GET", f"/retailers/{retailer}/deliveries/{day}")).json()
+            answer = await self._transport.asend("GET", f"/retailers/{retailer}/deliveries/{day}")
         except DeliveryError:
             return None
-        return receipt
+        return _read(_Data, answer).root
+
+    def last_delivered(self, retailer: str, before: dt.date) -> dt.date | None:
+        """Return the last day before ``before`` that has an accepted delivery, or None."""
+        answer = self._transport.send("GET", f"/retailers/{retailer}/deliveries", params={"before": str(before)})
+        last = _read(_Data, answer).root["last_day"]
+        return None if last is None else dt.date.fromisoformat(last)
 
     def _waiting(self, wait: float) -> dict[str, Any]:
         seconds = min(wait, MAX_WAIT)
-        return {"params": {"wait": seconds}, "timeout": self.timeout + seconds}
-
-    def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
-        try:
-            return _checked(self._client.request(method, path, **options))
-        except httpx.TransportError as error:
-            raise self._unavailable(error) from error
-
-    async def _asend(self, method: str, path: str, **options: Any) -> httpx.Response:
-        try:
-            async with httpx.AsyncClient(**self._options) as client:
-                return _checked(await client.request(method, path, **options))
-        except httpx.TransportError as error:
-            raise self._unavailable(error) from error
-
-    def _unavailable(self, error: httpx.TransportError) -> ServiceUnavailable:
-        return ServiceUnavailable(
-            f"The step service at {self.url} does not answer: {type(error).__name__} {error}".rstrip(),
-            hint="Start it with `marketday serve`, or set MARKETDAY_SERVICE_URL to where it runs.",
-        )
+        return {"params": {"wait": seconds}, "limit": self._transport.timeout + seconds}
 
 
-def _checked(answer: httpx.Response) -> httpx.Response:
-    if answer.is_success:
-        return answer
-    problem = _problem(answer)
-    error = problem.get("error")
-    if isinstance(error, Mapping) and answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
-        raise from_dict(dict(error))
-    if answer.status_code in _UNAVAILABLE:
-        after = answer.headers.get("Retry-After", "")
-        message = str(problem.get("detail") or f"The step service answers {answer.status_code}")
-        raise ServiceUnavailable(message, retry_after=float(after) if after.isdigit() else None)
-    raise ServiceError(f"{answer.request.method} {answer.request.url}: {answer.status_code}: {problem.get('detail')}")
-
-
-def _problem(answer: httpx.Response) -> Mapping[str, Any]:
-    """Return the problem details (RFC 9457), or the text of an answer that has none, such as a proxy's."""
-    if answer.headers.get("Content-Type", "").startswith("application/problem+json"):
-        problem = answer.json()
-        if isinstance(problem, Mapping):
-            return problem
-    return {"detail": answer.text[:500]}
+def _read(model: type[_Model], answer: httpx.Response) -> _Model:
+    try:
+        return model.model_validate_json(answer.content)
+    except ValidationError as error:
+        raise ServiceError(
+            f"{answer.request.method} {answer.request.url}: the answer is not one of a step service:"
+            f" {answer.headers.get('Content-Type')}: {answer.text[:100]!r}",
+            hint="See where MARKETDAY_SERVICE_URL leads to, and that the service is not of a much older release.",
+        ) from error

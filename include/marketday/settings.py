@@ -34,6 +34,13 @@ RESOURCE_CLASSES: dict[Size, ResourceClass] = {
 }
 
 
+def next_larger(size: Size) -> Size | None:
+    """Return the resource class that comes after ``size``, or None after the largest."""
+    sizes = list(RESOURCE_CLASSES)
+    after = sizes.index(size) + 1
+    return sizes[after] if after < len(sizes) else None
+
+
 class Settings(BaseSettings):
     """All that the environment decides. The variable is the field's name with ``MARKETDAY_`` before it."""
 
@@ -68,7 +75,9 @@ class Settings(BaseSettings):
     stage: Literal["development", "staging", "production"] = Field(
         default="development", description="Which environment this is: development, staging or production."
     )
-    step_modules: str = Field(default="", description="Extra modules that register steps, separated by spaces.")
+    step_modules: str = Field(
+        default="", description="Extra modules that register steps, models or features, separated by spaces."
+    )
     jobs_url: str = Field(
         default="",
         description="SQLAlchemy URL of the job store, shared by all replicas of the service. Default: SQLite in HOME.",

@@ -1,17 +1,18 @@
 """A real step service in a process of its own, with the probe steps beside or instead of the morning's.
 
-As a program: ``python probe_service.py PORT SECONDS [full]``. SECONDS is the time limit of resource class S.
+As a program: ``python probe_service.py PORT CLASSES [full]``. CLASSES is JSON: what differs in the resource classes.
 """
 
 import contextlib
 import datetime as dt
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import httpx
@@ -19,9 +20,12 @@ import psutil
 
 from marketday.calls import Call
 from marketday.client import JobStatus, StepServiceClient
+from marketday.service import migrations
 from marketday.settings import Settings
 
 HERE = Path(__file__).resolve().parent
+PATIENCE = 60.0
+"""Seconds that a machine with too much to do gets for what usually takes a moment."""
 
 
 class Service:
@@ -37,13 +41,25 @@ class Service:
         """Send SIGTERM and return the seconds that the service took to end."""
         start = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
-        self.process.wait(10)
+        self.process.wait(PATIENCE)
         return time.monotonic() - start
 
 
 @contextlib.contextmanager
-def running(settings: Settings, *, slots: int = 2, seconds: int = 60, full: bool = False) -> Iterator[Service]:
-    """Run a service on a free port until the block ends; its logs are in HOME/service-PORT.log."""
+def running(
+    settings: Settings,
+    *,
+    slots: int = 2,
+    seconds: int = 60,
+    memory: Mapping[str, float] | None = None,
+    full: bool = False,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Service]:
+    """Run a service on a free port and a migrated store until the block ends; its logs are in HOME/service-PORT.log.
+
+    ``seconds`` is the time limit of class S, ``memory`` what classes have in GiB if not the usual; ``environment`` goes
+    before everything else. Jobs get no grace period unless it says so.
+    """
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
@@ -52,15 +68,26 @@ def running(settings: Settings, *, slots: int = 2, seconds: int = 60, full: bool
     variables = {
         "MARKETDAY_HOME": str(settings.home),
         "MARKETDAY_RETAILERS": str(settings.retailers),
+        "MARKETDAY_JOBS_URL": settings.jobs_database,
+        "MARKETDAY_LEASE": str(settings.lease),
+        "MARKETDAY_SERVICE_GRACE": "0",
         "MARKETDAY_SERVICE_SLOTS": str(slots),
         "MARKETDAY_SERVICE_URL": url,
         "MARKETDAY_STEP_MODULES": "probe_steps",
         "PYTHONPATH": str(HERE),
+        **(environment or {}),
     }
-    command = [sys.executable, str(HERE / "probe_service.py"), str(port), str(seconds), *(["full"] if full else [])]
+    migrations.migrate(settings.jobs_database)
+    classes: dict[str, dict[str, float]] = {name: {"memory_gib": gib} for name, gib in (memory or {}).items()}
+    classes.setdefault("S", {})["seconds"] = seconds
+    program = [sys.executable, str(HERE / "probe_service.py"), str(port), json.dumps(classes)]
     with output.open("w") as log:
         process = subprocess.Popen(
-            command, env={**os.environ, **variables}, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            [*program, *(["full"] if full else [])],
+            env={**os.environ, **variables},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
     service = Service(process, url, output)
     try:
@@ -71,22 +98,23 @@ def running(settings: Settings, *, slots: int = 2, seconds: int = 60, full: bool
         if process.poll() is None:
             process.terminate()
             try:
-                process.wait(10)
+                process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
 
 
-def start_hanging(client: StepServiceClient, pids: Path) -> tuple[JobStatus, list[int]]:
+def start_hanging(client: StepServiceClient, pids: Path, step: str = "hang") -> tuple[JobStatus, list[int]]:
     """Start a job that never ends; return it and the ids of the two processes that it is made of."""
-    job = client.submit(Call(step="hang", retailer="simulated", day=dt.date(2026, 3, 2), params={"pids": str(pids)}))
-    _until(pids.exists, 20)
+    pids.unlink(missing_ok=True)
+    job = client.submit(Call(step=step, retailer="simulated", day=dt.date(2026, 3, 2), params={"pids": str(pids)}))
+    assert until(pids.exists, PATIENCE), job
     return job, [int(pid) for pid in pids.read_text().split()]
 
 
-def all_gone(pids: list[int]) -> bool:
+def all_gone(pids: list[int], seconds: float = 5.0) -> bool:
     """Whether none of the processes is left, or will be in a moment."""
-    return _until(lambda: not any(map(alive, pids)), 3)
+    return until(lambda: not any(map(alive, pids)), seconds)
 
 
 def alive(pid: int) -> bool:
@@ -96,7 +124,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-def _until(condition: Callable[[], bool], seconds: float) -> bool:
+def until(condition: Callable[[], bool], seconds: float) -> bool:
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -106,7 +134,7 @@ def _until(condition: Callable[[], bool], seconds: float) -> bool:
 
 
 def _await_ready(service: Service) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 3 * PATIENCE
     while time.monotonic() < deadline and service.process.poll() is None:
         with contextlib.suppress(httpx.TransportError):
             if httpx.get(f"{service.url}/readyz", trust_env=False, timeout=60).is_success:
@@ -115,17 +143,18 @@ def _await_ready(service: Service) -> None:
     raise AssertionError(f"The service did not start:\n{service.output.read_text()}")
 
 
-def _main(port: str, seconds: str, *full: str) -> None:
+def _main(port: str, classes: str, *full: str) -> None:
     from marketday import settings
-    from marketday.service import executor
+    from marketday.service import slots
     from marketday.service.server import serve
     from marketday.settings import RESOURCE_CLASSES
     from marketday.steps import contract
 
-    RESOURCE_CLASSES["S"] = RESOURCE_CLASSES["S"]._replace(seconds=int(seconds))
+    for name, changes in json.loads(classes).items():
+        RESOURCE_CLASSES[name] = RESOURCE_CLASSES[name]._replace(**changes)
     if not full:
         contract._MODULES = ()
-        executor.PRELOAD = ("without_steps", "marketday.service.child")
+        slots.PRELOAD = ("without_steps", "marketday.service.child")
     serve(settings.load(), port=int(port))
 
 

@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -41,9 +42,11 @@ def volatile(context: Context) -> Outputs:
 @step("fail")
 def fail(context: Context) -> Outputs:
     """Raise an error of ours, or one of a library's kind."""
-    if context.call.params.get("kind") == "bug":
+    params = context.call.params
+    if params.get("kind") == "bug":
         raise ValueError("a library's own words")
-    raise StepError("cannot do it", hint="give it more", evidence="over there")
+    message, evidence = params.get("message", "cannot do it"), params.get("evidence", "over there")
+    raise StepError(message, hint="give it more", evidence=evidence)
 
 
 @step("hang")
@@ -55,6 +58,75 @@ def hang(context: Context) -> Outputs:
     pids.with_suffix(".part").rename(pids)
     time.sleep(600)
     return Outputs()
+
+
+@step("daemonize")
+def daemonize(context: Context) -> Outputs:
+    """Start a daemon, which leaves for a session of its own and loses its parent; note both ids and never end."""
+    leave = "os.setsid(); os.fork() and os._exit(0)"
+    program = f"import os, time; {leave}; print(os.getpid(), flush=True); time.sleep(600)"
+    starter = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    starter.wait()
+    pids = Path(context.call.params["pids"])
+    pids.with_suffix(".part").write_text(f"{os.getpid()} {starter.stdout.readline()}")
+    pids.with_suffix(".part").rename(pids)
+    time.sleep(600)
+    return Outputs()
+
+
+@step("await")
+def await_(context: Context) -> Outputs:
+    """End as soon as a file is there."""
+    while not Path(context.call.params["file"]).exists():
+        time.sleep(0.02)
+    return Outputs()
+
+
+@step("grow", size="M")
+def grow(context: Context) -> Outputs:
+    """Use so many MiB of memory for as long as it takes to be seen with it."""
+    held = bytearray(context.call.params["mib"] << 20)
+    time.sleep(1)
+    return Outputs(facts={"held": len(held)})
+
+
+@step("greedy")
+def greedy(context: Context) -> Outputs:
+    """Ask at once for more memory than any class has: in Python, behind an error of ours, or in native code."""
+    if context.call.params["where"] == "native":
+        pl.zeros(1 << 40, eager=True)
+    try:
+        bytearray(1 << 43)
+    except MemoryError as error:
+        if context.call.params["where"] == "wrapped":
+            raise StepError("the totals could not be added up") from error
+        raise
+    return Outputs()
+
+
+@step("say")
+def say(context: Context) -> Outputs:
+    """Log one line, and another as soon as a file is there; before them so many bytes."""
+    sys.stdout.write("." * context.call.params.get("bytes", 0) + "\n")
+    logging.getLogger(__name__).info("the first line")
+    while not Path(context.call.params["file"]).exists():
+        time.sleep(0.02)
+    logging.getLogger(__name__).info("the last line")
+    return Outputs()
+
+
+@step("spread", size="M")
+def spread(context: Context) -> Outputs:
+    """Say in which processes and sessions the tasks of the configured Dask scheduler are computed."""
+    import dask
+
+    from marketday.features.build import compute
+
+    def where(_: int) -> list[int]:
+        return [os.getpid(), os.getsid(0)]
+
+    found = compute([dask.delayed(where)(i) for i in range(8)], context.dask_scheduler)
+    return Outputs(facts={"own": os.getpid(), "tasks": found})
 
 
 @step("die")

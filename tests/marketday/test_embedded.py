@@ -21,6 +21,7 @@ from marketday.embedded import airflow, lifecycle, processes
 from marketday.embedded.platform import health_of, record
 from marketday.embedded.processes import Session
 from marketday.errors import ServiceError, SettingsError
+from marketday.service import migrations
 from marketday.settings import Settings
 
 # A program that starts a child which ignores TERM, and one that has left for a session of its own.
@@ -147,6 +148,14 @@ def test_airflow_settings_from_outside_win_except_for_addresses(tmp_path, monkey
     assert env["AIRFLOW_CONN_MARKETDAY_SERVICE"] == "http://127.0.0.1:8601"
 
 
+def test_jobs_get_a_short_grace_period_unless_the_environment_says_another(settings: Settings, monkeypatch):
+    monkeypatch.chdir(Path(__file__).parents[2])
+    platform = embedded.Platform(airflow_url="http://127.0.0.1:9", service_url="http://127.0.0.1:9", sessions=())
+    assert float(lifecycle._environment(settings, platform)["MARKETDAY_SERVICE_GRACE"]) < processes.PATIENCE / 2
+    monkeypatch.setenv("MARKETDAY_SERVICE_GRACE", "60")
+    assert lifecycle._environment(settings, platform)["MARKETDAY_SERVICE_GRACE"] == "60"
+
+
 def test_without_a_folder_of_dags_nothing_is_started(settings: Settings, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SettingsError, match="no folder of DAGs") as caught, embedded.started(settings, lambda *_: None):
@@ -233,6 +242,7 @@ def test_somebody_elses_good_health_is_not_taken_for_ours(launched):
 
 def test_the_step_service_answers_and_is_gone_after_the_stop(settings: Settings, tmp_path):
     with processes.held_port("http://127.0.0.1:8700") as port:
+        migrations.migrate(settings.jobs_database)
         command = [sys.executable, "-m", "marketday.cli", "serve", "--port", str(port)]
         session = processes.launch("step-service", command, env=os.environ, log=tmp_path / "service.log")
     try:

@@ -52,9 +52,9 @@ def send(
 ) -> dict[str, Any]:
     """Deliver ``day`` and return the receipt."""
     from marketday.adapters import customer
-    from marketday.client import StepServiceClient
+    from marketday.runners import service
 
-    with StepServiceClient(settings.service_url) as client:
+    with service.client(settings) as client:
         known = client.delivery(retailer.name, day)
         again = known is not None and known["kind"] == "history"
         since = None if again else client.last_delivered(retailer.name, before=day)
@@ -75,7 +75,7 @@ def send(
 
 
 def _upload(retailer: Retailer, day: dt.date, kind: Any, settings: Settings, folder: Path) -> dict[str, Any]:
-    from marketday.client import StepServiceClient
+    from marketday.runners import service
 
     files = sorted(folder.glob("*.parquet"))
     if not files:
@@ -83,7 +83,7 @@ def _upload(retailer: Retailer, day: dt.date, kind: Any, settings: Settings, fol
     columns = (TextColumn("delivering {task.description}"), BarColumn(), TimeElapsedColumn())
     with (
         Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
-        StepServiceClient(settings.service_url) as client,
+        service.client(settings) as client,
     ):
         bar = progress.add_task("", total=sum(file.stat().st_size for file in files))
         for file in files:

@@ -56,6 +56,10 @@ def serve(
 ) -> None:
     """Serve the steps over HTTP, in this process: the step service.
 
+    Its job store must have this release's schema: run `marketday migrate` first. Several services can share one store,
+    each with a MARKETDAY_HOME of its own and the same MARKETDAY_JOBS_URL. At SIGTERM or Ctrl-C it takes no more jobs,
+    and gives those that run MARKETDAY_SERVICE_GRACE seconds; a second signal ends them at once.
+
     Example: marketday serve --host 0.0.0.0 --port 8600
     """
     from marketday.service import server

@@ -116,9 +116,9 @@ def _morning(retailer: Retailer, day: dt.date, station: Station, *, deliver: boo
     """
     from marketday.cli.deliver import send
     from marketday.cli.follow import follow
-    from marketday.client import StepServiceClient
+    from marketday.runners import service
 
-    with StepServiceClient(station.settings.service_url) as client:
+    with service.client(station.settings) as client:
         delivered = client.delivery(retailer.name, day) is not None
     if delivered:
         console.print(f"The delivery of {day} is there already.")

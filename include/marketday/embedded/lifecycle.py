@@ -25,6 +25,8 @@ Tell = Callable[[str, float], None]
 
 _START_SECONDS = 180.0
 _POLL_SECONDS = 0.25
+_GRACE = "3"
+"""Seconds that running jobs get to end at a stop, where the environment does not say: somebody waits at a terminal."""
 
 
 def running(settings: Settings) -> Platform | None:
@@ -130,6 +132,9 @@ def _start(settings: Settings, sessions: list[Session], tell: Tell, held: ExitSt
         record(home, platform, sessions)
         return session
 
+    from marketday.service import migrations  # noqa: PLC0415  costs a third of a second that only a start should pay
+
+    migrations.migrate(settings.jobs_database)
     service_port = platform.service_url.rsplit(":", 1)[1]
     begin(
         "step-service", [sys.executable, "-m", "marketday.cli", "serve", "--host", "127.0.0.1", "--port", service_port]
@@ -177,6 +182,7 @@ def _environment(settings: Settings, platform: Platform) -> dict[str, str]:
     env["MARKETDAY_HOME"] = str(settings.home.resolve())
     env["MARKETDAY_RETAILERS"] = str(settings.retailers.resolve())
     env["MARKETDAY_DATA"] = str(settings.data.resolve())
+    env.setdefault("MARKETDAY_SERVICE_GRACE", _GRACE)
     return env
 
 

@@ -3,6 +3,13 @@
 from marketday.calls import Call, Result
 from marketday.client import MAX_WAIT, StepServiceClient
 from marketday.settings import Settings
+from marketday.telemetry import tracing
+
+
+def client(settings: Settings) -> StepServiceClient:
+    """Return a client of the service that the settings name, with its token; requests carry this process's trace."""
+    token = settings.service_token.get_secret_value()
+    return StepServiceClient(settings.service_url, token=token, headers=tracing.headers)
 
 
 def run(call: Call, settings: Settings) -> Result:
@@ -12,12 +19,12 @@ def run(call: Call, settings: Settings) -> Result:
         MarketdayError: what the step raised, or why the service could not carry it out.
 
     """
-    with StepServiceClient(settings.service_url) as client:
-        job = client.submit(call)
+    with client(settings) as service:
+        job = service.submit(call)
         try:
             while not job.final:
-                job = client.status(job.job_id, wait=MAX_WAIT)
+                job = service.status(job.job_id, wait=MAX_WAIT)
         except KeyboardInterrupt:
-            client.cancel(job.job_id)
+            service.cancel(job.job_id)
             raise
-        return client.result(job.job_id)
+        return service.result(job.job_id)

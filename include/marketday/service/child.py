@@ -5,19 +5,21 @@ import os
 import signal
 import sys
 import threading
-import traceback
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import dask
 import structlog
 
 from marketday.calls import Call
 from marketday.errors import JobFailed, MarketdayError
 from marketday.runners import local
-from marketday.service.telemetry import configure_logging
-from marketday.settings import Settings
+from marketday.secrets import redact_all
+from marketday.service import limits
+from marketday.service.tree import Tree
+from marketday.settings import ResourceClass, Settings
+from marketday.telemetry import errors
+from marketday.telemetry.jobs import carried_out, flush
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -27,32 +29,42 @@ def nothing() -> None:
 
 
 def main(
-    *, call: Call, settings: Settings, context: dict[str, str], threads: int, log: Path, service: "Connection[Any, Any]"
+    *,
+    call: Call,
+    settings: Settings,
+    context: dict[str, str],
+    limit: ResourceClass,
+    log: Path,
+    service: "Connection[Any, Any]",
+    traceparent: str = "",
 ) -> None:
-    """Carry out ``call`` and report ``{"result": …}`` or ``{"error": …}`` as JSON to the service.
+    """Carry out ``call`` within ``limit`` and report ``{"result": …}`` or ``{"error": …}`` as JSON to the service.
 
-    The process leads a group of its own, so that it can be ended with everything that it starts; it ends itself if
-    the service goes away. ``context`` is what every line of the log says: run, retailer, day, step and job.
+    A step that was refused memory is reported as OutOfMemory in the words of whoever asked for it; the service knows
+    how much the job had, and what comes next.
+
+    The process leads a session, so that it can be ended with everything that it starts; it ends itself if the service
+    goes away. ``context`` is what every line of the log says about the job, ``traceparent`` its span.
     """
-    os.setsid()
     _write_to(log)
-    configure_logging(settings.log_level)
-    structlog.contextvars.bind_contextvars(**context)
     threading.Thread(target=_end_with, args=(service,), daemon=True).start()
-    dask.config.set(num_workers=threads)
-    _log.info("started", pid=os.getpid(), threads=threads)
+    limits.apply(limit)
     try:
-        result = local.run(call, settings)
+        with carried_out(settings, context, traceparent):
+            _log.info("started", pid=os.getpid(), cores=limit.cores, memory_gib=limit.memory_gib)
+            result = local.run(call, settings)
         _log.info("successful", **{f"rows_{table}": count for table, count in result.rows.items()})
         report = {"result": result.model_dump(mode="json")}
     except MarketdayError as error:
-        if isinstance(error, JobFailed):
-            error.evidence = f"{settings.service_url}/jobs/{context['job_id']}/log"
-        traceback.print_exception(error)
-        _log.error("failed", error=type(error).__name__, message=error.message)
-        report = {"error": error.to_dict()}
+        failure = limits.refused(error) or error
+        if isinstance(failure, JobFailed):
+            failure.evidence = f"{settings.service_url}/jobs/{context['job_id']}/logs"
+        _log.exception("failed", error=type(failure).__name__, message=failure.message)
+        errors.report(failure, step=call.step, context=context)
+        report = {"error": redact_all(failure.to_dict())}
     sys.stdout.flush()
     service.send_bytes(json.dumps(report).encode())
+    flush()
 
 
 def _write_to(log: Path) -> None:
@@ -66,4 +78,5 @@ def _write_to(log: Path) -> None:
 def _end_with(service: "Connection[Any, Any]") -> None:
     # The service never sends anything: the connection becomes readable when its other end is gone.
     service.poll(None)
+    Tree(os.getpid()).kill_descendants()
     os.killpg(0, signal.SIGKILL)

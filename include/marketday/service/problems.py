@@ -37,35 +37,36 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _of_bug)
 
 
-def _answer(request: Request, status: int, detail: str, **more: object) -> JSONResponse:
+def answer(request: Request, status: int, detail: str, **more: object) -> JSONResponse:
+    """Return problem details; ``more`` stands beside what RFC 9457 names."""
     body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
     body |= {"instance": request.url.path} | more
     return JSONResponse(body, status, media_type="application/problem+json")
 
 
 def _of_problem(request: Request, problem: Problem) -> JSONResponse:
-    return _answer(request, problem.status, problem.error.message, type=problem.type, error=problem.error.to_dict())
+    return answer(request, problem.status, problem.error.message, type=problem.type, error=problem.error.to_dict())
 
 
 def _of_error(request: Request, error: MarketdayError) -> JSONResponse:
     if isinstance(error, ServiceUnavailable):
-        answer = _answer(request, 503, error.message, error=error.to_dict())
-        answer.headers["Retry-After"] = str(round(error.retry_after or 0))
-        return answer
+        later = answer(request, 503, error.message, error=error.to_dict())
+        later.headers["Retry-After"] = str(round(error.retry_after or 0))
+        return later
     status = 404 if isinstance(error, RetailerError) else 422
-    return _answer(request, status, error.message, error=error.to_dict())
+    return answer(request, status, error.message, error=error.to_dict())
 
 
 def _of_request(request: Request, error: RequestValidationError) -> JSONResponse:
     complaints = [f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()]
-    return _answer(request, 422, listed(complaints))
+    return answer(request, 422, listed(complaints))
 
 
 def _of_http(request: Request, error: HTTPException) -> JSONResponse:
-    answer = _answer(request, error.status_code, error.detail)
-    answer.headers.update(error.headers or {})
-    return answer
+    problem = answer(request, error.status_code, error.detail)
+    problem.headers.update(error.headers or {})
+    return problem
 
 
 def _of_bug(request: Request, _: Exception) -> JSONResponse:
-    return _answer(request, 500, "The step service met an error of its own; its log has the traceback.")
+    return answer(request, 500, "The step service met an error of its own; its log has the traceback.")
