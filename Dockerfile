@@ -34,6 +34,7 @@ RUN apt-get update \
 COPY --from=build /opt/marketday /opt/marketday
 WORKDIR /opt/marketday/project
 COPY dags dags
+COPY plugins plugins
 COPY include/retailers include/retailers
 ENV PATH=/opt/marketday/bin:$PATH \
     PYTHONUNBUFFERED=1 \
@@ -41,6 +42,7 @@ ENV PATH=/opt/marketday/bin:$PATH \
     MARKETDAY_RETAILERS=/opt/marketday/project/include/retailers \
     AIRFLOW_HOME=/var/lib/marketday/airflow \
     AIRFLOW__CORE__DAGS_FOLDER=/opt/marketday/project/dags \
+    AIRFLOW__CORE__PLUGINS_FOLDER=/opt/marketday/project/plugins \
     AIRFLOW__CORE__LOAD_EXAMPLES=False
 USER 10001
 CMD ["marketday", "--help"]

@@ -4,5 +4,5 @@ from marketday import settings
 from operators import definitions
 from operators.pipeline import daily_pipeline
 
-for retailer in definitions.read(settings.load().retailers).good:
+for retailer in definitions.read(settings.load()).good:
     daily_pipeline(retailer)

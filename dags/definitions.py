@@ -8,5 +8,5 @@ from marketday import settings
 from marketday.errors import RetailerError
 from operators import definitions
 
-if wrong := definitions.read(settings.load().retailers).wrong:
+if wrong := definitions.read(settings.load()).wrong:
     raise RetailerError("\n".join(str(error) for error in wrong))

@@ -1,11 +1,12 @@
 """The retailers that DAGs are made for, apart from the definitions that are wrong."""
 
-from pathlib import Path
 from typing import NamedTuple
 
 from marketday import retailers
 from marketday.errors import RetailerError
 from marketday.retailers import Retailer
+from marketday.settings import Settings
+from operators import releases
 
 
 class Definitions(NamedTuple):
@@ -15,14 +16,18 @@ class Definitions(NamedTuple):
     wrong: list[RetailerError]
 
 
-def read(folder: Path) -> Definitions:
+def read(settings: Settings) -> Definitions:
     """Read every definition; one that is wrong leaves the others as they are."""
+    folder = settings.retailers
     found = Definitions([], [])
     for name in retailers.names(folder):
         try:
-            found.good.append(retailers.load(name, folder))
+            retailer = retailers.load(name, folder)
+            releases.check(retailer, folder / f"{name}.yaml", settings.stage)
         except RetailerError as error:
             found.wrong.append(error)
+        else:
+            found.good.append(retailer)
     if not found.good and not found.wrong:
         message = f"There is no retailer's definition (*.yaml) in {folder.absolute()}"
         found.wrong.append(RetailerError(message, hint="Set MARKETDAY_RETAILERS to the folder of the definitions."))

@@ -3,12 +3,13 @@
 import datetime as dt
 from typing import Any
 
-from airflow.sdk import DAG, CronPartitionTimetable, Param, chain, task
+from airflow.sdk import DAG, BaseOperator, CronPartitionTimetable, Param, chain, task
 from airflow.sdk.exceptions import AirflowFailException
 
 from marketday.retailers import Retailer
-from marketday.settings import RESOURCE_CLASSES, Size
-from operators import runbooks
+from marketday.settings import RESOURCE_CLASSES, next_larger
+from operators import runbooks, timeouts
+from operators.releases import release_of
 from operators.sensors import DeliverySensor
 from operators.stages import (
     CalibrateOperator,
@@ -23,26 +24,10 @@ from operators.stages import (
     TrainOperator,
     VerifyOperator,
 )
-
-# At least what the steps themselves declare (a test compares them): reading that would import what they compute with.
-SIZES: dict[str, Size] = {
-    "ingest": "M",
-    "clean": "M",
-    "gate_clean": "M",
-    "load": "M",
-    "train": "L",
-    "features": "L",
-    "predict": "L",
-    "calibrate": "M",
-    "gate_forecast": "M",
-    "orders": "M",
-    "gate_orders": "M",
-    "publish": "S",
-    "verify": "S",
-}
+from operators.step import StepOperator
 
 SLACK = dt.timedelta(minutes=10)
-"""A task's time beyond its step's own limit: for a free slot, and for the step service to end the step and say so."""
+"""A task's time beyond its step's own limit: for the step service to end the step and say so."""
 
 RUN_LIMIT = dt.timedelta(hours=20)
 """A run ends before the next morning's begins, whatever it waits for."""
@@ -78,8 +63,9 @@ def blocks(features: dict[str, Any]) -> list[str]:
 def daily_pipeline(retailer: Retailer) -> DAG:
     """Compile the daily run: the stages in the order of the morning."""
     with _dag(retailer, "daily", retailer.schedule) as dag:
-        features = FeaturesOperator(**_of("features", retailer))
-        predict = PredictOperator.partial(**_of("predict", retailer), map_index_template="{{ task.block }}").expand(
+        features = _task(FeaturesOperator, retailer)
+        operator, arguments = _operator(PredictOperator, retailer)
+        predict = operator.partial(**arguments, map_index_template="{{ task.block }}").expand(
             block=blocks.override(doc_md=runbooks.of_task("blocks"))(features.output)
         )
         chain(
@@ -87,31 +73,30 @@ def daily_pipeline(retailer: Retailer) -> DAG:
                 task_id="wait_for_delivery", retailer=retailer.name, doc_md=runbooks.of_task("wait_for_delivery")
             ),
             # Also after a sensor that was skipped, which is how a degraded morning begins.
-            IngestOperator(**_of("ingest", retailer), trigger_rule="none_failed"),
-            CleanOperator(**_of("clean", retailer)),
-            GateOperator(**_of("gate_clean", retailer), gate="clean"),
-            LoadOperator(**_of("load", retailer)),
-            TrainOperator(**_of("train", retailer), parameters={"only_if_missing": True}),
+            _task(IngestOperator, retailer, trigger_rule="none_failed"),
+            _task(CleanOperator, retailer),
+            _task(GateOperator, retailer, step="gate_clean"),
+            _task(LoadOperator, retailer),
+            _task(TrainOperator, retailer, parameters={"only_if_missing": True}),
             features,
             predict,
-            CalibrateOperator(**_of("calibrate", retailer)),
-            GateOperator(**_of("gate_forecast", retailer), gate="forecast"),
+            _task(CalibrateOperator, retailer),
+            _task(GateOperator, retailer, step="gate_forecast"),
             *(_orders(retailer) if retailer.orders else ()),
-            PublishOperator(**_of("publish", retailer)),
-            VerifyOperator(**_of("verify", retailer)),
+            _task(PublishOperator, retailer),
+            _task(VerifyOperator, retailer),
         )
     return dag
 
 
-def _orders(retailer: Retailer) -> tuple[OrdersOperator, GateOperator]:
-    gate = GateOperator(**_of("gate_orders", retailer), gate="orders")
-    return OrdersOperator(**_of("orders", retailer)), gate
+def _orders(retailer: Retailer) -> tuple[BaseOperator, BaseOperator]:
+    return _task(OrdersOperator, retailer), _task(GateOperator, retailer, step="gate_orders")
 
 
 def training_pipeline(retailer: Retailer) -> DAG:
     """Compile the training run; its business day is the first on which the model may be used."""
     with _dag(retailer, "training", retailer.training.schedule) as dag:
-        TrainOperator(**_of("train", retailer))
+        _task(TrainOperator, retailer)
     return dag
 
 
@@ -123,6 +108,7 @@ def _dag(retailer: Retailer, kind: str, cron: str) -> DAG:
         catchup=False,
         max_active_runs=1,
         dagrun_timeout=RUN_LIMIT,
+        on_failure_callback=timeouts.run_failed,
         default_args=DEFAULTS,
         params={"day": DAY},
         tags=["marketday", retailer.name, kind],
@@ -130,13 +116,30 @@ def _dag(retailer: Retailer, kind: str, cron: str) -> DAG:
     )
 
 
-def _of(step: str, retailer: Retailer) -> dict[str, Any]:
-    """Return what every task of a step is given."""
-    size = retailer.resources.get(step, SIZES[step])
-    return {
-        "task_id": step,
+def _task(stage: type[StepOperator], retailer: Retailer, *, step: str = "", **more: Any) -> BaseOperator:
+    """Make a stage's task, whatever the retailer's steps are carried out by."""
+    operator, arguments = _operator(stage, retailer, step=step)
+    return operator(**arguments, **more)
+
+
+def _operator(
+    stage: type[StepOperator], retailer: Retailer, *, step: str = ""
+) -> tuple[type[BaseOperator], dict[str, Any]]:
+    """Return what carries out a stage for the retailer, and what it is given."""
+    name = step or stage.step
+    size, version, service = release_of(name, retailer)
+    # A step that ran out of memory is tried again in the next larger class, which has the longer limit.
+    limit = RESOURCE_CLASSES[next_larger(size) or size].seconds
+    arguments = {
+        "task_id": name,
+        "step": name,
         "retailer": retailer.name,
-        "runner": retailer.runner,
-        "execution_timeout": dt.timedelta(seconds=RESOURCE_CLASSES[size].seconds) + SLACK,
-        "doc_md": runbooks.of_task(step),
+        "version": version,
+        "execution_timeout": dt.timedelta(seconds=limit) + SLACK,
+        "doc_md": runbooks.of_task(name),
     }
+    if retailer.runner == "pod":
+        from operators.pod import PodStepOperator  # noqa: PLC0415  Kubernetes' client takes a second to import
+
+        return PodStepOperator, {**arguments, "size": size}
+    return stage, {**arguments, "service": service, "runner": retailer.runner}

@@ -10,6 +10,7 @@ from marketday import retailers, settings
 from operators.business_day import business_day
 from operators.hook import StepServiceHook
 from operators.retries import RETRY_POLICY
+from operators.timeouts import http_call
 from operators.triggers import DeliveryTrigger
 
 
@@ -29,9 +30,11 @@ class DeliverySensor(BaseOperator):
         day = business_day(context, self.retailer)
         cut_off = retailers.load(self.retailer, settings.load().retailers).cut_off_at(day)
         if dt.datetime.now(dt.UTC) < cut_off:
+            with StepServiceHook().get_conn() as client:
+                url = client.url
             self.defer(
                 trigger=DeliveryTrigger(
-                    url=StepServiceHook().url, retailer=self.retailer, day=day.isoformat(), cut_off=cut_off.isoformat()
+                    url=url, retailer=self.retailer, day=day.isoformat(), cut_off=cut_off.isoformat()
                 ),
                 method_name="finish",
             )
@@ -47,7 +50,7 @@ class DeliverySensor(BaseOperator):
         if event:
             self.log.info("%s: %s", event["status"], event["message"])
         day = business_day(context, self.retailer)
-        with StepServiceHook().get_conn() as client:
+        with StepServiceHook().get_conn() as client, http_call("delivery"):
             receipt = client.delivery(self.retailer, day)
         if receipt is None:
             raise AirflowSkipException(

@@ -1,7 +1,5 @@
 """The stages of a morning, in their order: each names its step, and StepOperator does the rest."""
 
-from typing import Any, Literal
-
 from operators.step import StepOperator
 
 
@@ -18,11 +16,10 @@ class CleanOperator(StepOperator):
 
 
 class GateOperator(StepOperator):
-    """Check a stage's tables against expectations, publish the evidence, and stop the run if the verdict is fail."""
+    """Check a stage's tables against expectations, publish the evidence, and stop the run if the verdict is fail.
 
-    def __init__(self, *, gate: Literal["clean", "forecast", "orders"], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.step = f"gate_{gate}"
+    There are three, so ``step`` says which: gate_clean, gate_forecast or gate_orders.
+    """
 
 
 class LoadOperator(StepOperator):

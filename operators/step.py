@@ -2,145 +2,223 @@
 
 import datetime as dt
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from typing import Any, Literal
 
 from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
-from airflow.sdk import BaseOperator, BaseOperatorLink, ExceptionRetryPolicy
-from airflow.sdk.execution_time.xcom import XCom
+from airflow.sdk import BaseOperator, ExceptionRetryPolicy, ResumableJobMixin
+from airflow.sdk.exceptions import TaskDeferralTimeout
 
 from marketday import settings
-from marketday.calls import Call, Result
-from marketday.errors import JobLost, MarketdayError, ServiceUnavailable
+from marketday.calls import Call, Result, StepVersion
+from marketday.errors import JobLost, MarketdayError, ServiceError, ServiceUnavailable
 from marketday.settings import RESOURCE_CLASSES
-from operators.business_day import business_day
+from operators import links
+from operators.calls import call_of, cleared
 from operators.hook import StepServiceHook
-from operators.retries import RETRY_POLICY
+from operators.lineage import Lineage
+from operators.retries import RETRY_POLICY, jittered
+from operators.returned import returned
+from operators.timeouts import http_call, task_limit
 from operators.triggers import LONG_POLL, JobTrigger, Reason
 
 PATIENCE = 3.0
 """Seconds to wait with the worker: to defer and come back takes about as long, and most steps of a small retailer end
 within them."""
 
-
 PAUSE = 10.0
 """Seconds until a service that does not answer is asked again."""
 
-
-class _PushedLink(BaseOperatorLink):
-    """A link whose address the operator pushes as soon as it knows it."""
-
-    def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:  # noqa: ARG002  Airflow's signature
-        """Return the address, or nothing if there is none."""
-        return XCom.get_value(ti_key=ti_key, key=self.xcom_key) or ""
+_GONE = {Reason.LOST: "is lost", Reason.DISMISSED: "was cancelled"}
 
 
-class JobLink(_PushedLink):
-    """The job's log on the step service."""
-
-    name = "Job"
-
-
-class ReportLink(_PushedLink):
-    """The page that the step has made for people, such as a gate's evidence."""
-
-    name = "Report"
-
-
-class StepOperator(BaseOperator):
-    """Carry out one step of a retailer's business day; children name the step.
+class StepOperator(Lineage, ResumableJobMixin, BaseOperator):
+    """Carry out one step of a retailer's business day; children name the step, or ``step`` does.
 
     The step reads the table versions that the tasks directly before it have left behind, and the returned XCom says
-    which versions there are now. Clearing the task carries the step out anew; a retry joins the job still running.
+    which versions there are now. A retry joins the job that is running; clearing the task cancels it and starts over;
+    whoever kills the task or fails its run cancels it too. While the job runs, the task waits in the triggerer, or with
+    ``deferrable=False`` in its worker.
+
+    Raises:
+        MarketdayError: what the step raised, or why the step service could not carry it out.
+
     """
 
-    step: str
+    step: str = ""
+    external_id_key = "marketday_job"
     template_fields = ("block", "parameters")
-    operator_extra_links = (JobLink(), ReportLink())
+    operator_extra_links = (links.JobLink(), links.LogLink(), links.ReportLink())
 
     def __init__(
         self,
         *,
         retailer: str,
+        step: str = "",
         parameters: dict[str, Any] | None = None,
         block: str | None = None,
+        version: StepVersion = 1,
+        service: str = "",
         runner: Literal["service", "local"] = "service",
         deferrable: bool = True,
         retry_policy: ExceptionRetryPolicy = RETRY_POLICY,
         **kwargs: Any,
     ) -> None:
         super().__init__(retry_policy=retry_policy, **kwargs)
+        self.step = step or self.step
+        if not self.step:
+            raise TypeError(f"{type(self).__name__} names no step: set it in the class, or give step=…")
         self.retailer = retailer
         self.parameters = parameters
         self.block = block
+        self.version = version
+        self.service = service
         self.runner = runner
         self.deferrable = deferrable
         self.job_id = ""
+        self.killed = False
+        self.result: Result | None = None
 
     def execute(self, context: Any) -> dict[str, Any]:
         """Carry the step out here, or have the step service do it."""
-        if self.runner == "local":
-            return self._run_here(context)
-        return self.submit(context, give_up_at=time.time() + self._limit.total_seconds())
+        with task_limit(self.step, self._limit):
+            if self.runner == "local":
+                return self._run_here(context)
+            return self.join(context, give_up_at=time.time() + self._limit.total_seconds())
 
-    def submit(self, context: Any, event: object = None, *, give_up_at: float) -> dict[str, Any]:  # noqa: ARG002  Airflow's
-        """Have the step service start the job; while it is full or away, come back later without using up a retry."""
-        call, force = self._call(context), cleared(context)
-        with StepServiceHook().get_conn() as client:
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any) -> Any:
+        """Go on after the triggerer; a wait that has outlived the task's limit ends the job."""
+        with task_limit(self.step, self._limit):
             try:
-                job = client.submit(call, force, run_id=context["run_id"])
+                return super().resume_execution(next_method, next_kwargs, context)
+            except TaskDeferralTimeout:
+                self.job_id = (context["task_state_store"].get(self.external_id_key) or {}).get("job_id", "")
+                self.on_kill()
+                raise
+
+    def join(self, context: Any, event: object = None, *, give_up_at: float) -> dict[str, Any]:  # noqa: ARG002  Airflow's
+        """Start the job or join it; while the service is full or away, ask again without using up a retry."""
+        while True:
+            try:
+                done: dict[str, Any] = self.execute_resumable(context)
             except ServiceUnavailable as away:
-                pause = away.retry_after or PAUSE
+                pause = jittered(away.retry_after or PAUSE)
                 if time.time() + pause > give_up_at:
                     raise
-                self.log.info("%s; asking again in %g s", away.message, pause)
-                self.defer(
-                    trigger=TimeDeltaTrigger(dt.timedelta(seconds=pause)),
-                    method_name="submit",
-                    kwargs={"give_up_at": give_up_at},
-                )
-            self.job_id = job.job_id
-            self.log.info("%s: job %s%s", call, job.job_id, ", carried out anew" if force else "")
-            context["ti"].xcom_push(JobLink().xcom_key, f"{client.url}/jobs/{job.job_id}/log")
-            if not job.final:
-                job = client.status(job.job_id, wait=PATIENCE)
+                self.log.info("%s; asking again in %.1f s", away.message, pause)
+            else:
+                return done
+            if self.deferrable:
+                trigger = TimeDeltaTrigger(dt.timedelta(seconds=pause))
+                self.defer(trigger=trigger, method_name="join", kwargs={"give_up_at": give_up_at})
+            time.sleep(pause)
+
+    def submit_job(self, context: Any) -> dict[str, Any]:
+        """Have the step service start the call's job, or join the one that runs; return what a retry needs to know."""
+        call, force = self._call(context), cleared(context)
+        with self._hook.get_conn() as client, http_call("submit"):
+            job = client.submit(call, force, run_id=context["run_id"])
+            url = client.url
+        self.job_id = job.job_id
+        self.log.info("%s: job %s, class %s%s", call, job.job_id, job.size, ", carried out anew" if force else "")
+        if self.killed:  # while the service was answering
+            self.on_kill()
+        return {"job_id": job.job_id, "url": url, "granted": context["ti"].max_tries}
+
+    def get_job_status(self, external_id: Any, context: Any) -> str:
+        """Return the state of an earlier try's job; if the task was cleared since, the job is cancelled."""
+        with self._hook.get_conn() as client:
+            try:
+                if external_id["granted"] != context["ti"].max_tries:
+                    with http_call("cancel"):
+                        client.cancel(external_id["job_id"])
+                    return "cleared"
+                with http_call("status"):
+                    job = client.status(external_id["job_id"])
+            except ServiceUnavailable:
+                raise
+            except ServiceError as unknown:
+                self.log.info("%s", unknown)
+                return "unknown"
+        # The log of a try whose worker was killed ends without a reason; this one is where people look.
+        why = f": {job.message}" if job.message else ""
+        self.log.info("The job of an earlier try, %s, is %s%s", job.job_id, job.status, why)
+        return job.status
+
+    def is_job_active(self, status: str) -> bool:
+        """Whether a job in this state can be joined."""
+        return status in {"accepted", "running"}
+
+    def is_job_succeeded(self, status: str) -> bool:
+        """Whether a job in this state has a result."""
+        return status == Reason.SUCCESSFUL
+
+    def poll_until_complete(self, external_id: Any, context: Any) -> dict[str, Any]:
+        """Wait for the job's end, first for a moment in the worker, and return its result."""
+        self.job_id = external_id["job_id"]
+        with self._hook.get_conn() as client:
+            links.push_job(context, client.url, self.job_id)
+            with http_call("status"):
+                job = client.status(self.job_id, wait=PATIENCE)
+            if job.message:
+                self.log.info("Job %s: %s", self.job_id, job.message)
             if not job.final and self.deferrable:
-                self.defer(
-                    trigger=JobTrigger(url=client.url, job_id=job.job_id), method_name="finish", timeout=self._limit
-                )
+                trigger = JobTrigger(url=client.url, job_id=self.job_id)
+                self.defer(trigger=trigger, method_name="finish", timeout=self._limit)
             while not job.final:
-                job = client.status(job.job_id, wait=LONG_POLL)
-        return self.finish(context, {"job_id": job.job_id, "status": job.status, "message": job.message})
+                with http_call("status"):
+                    job = client.status(self.job_id, wait=LONG_POLL)
+        return self.finish(context, {"job_id": self.job_id, "status": job.status, "message": job.message})
 
     def finish(self, context: Any, event: dict[str, Any]) -> dict[str, Any]:
         """Fetch the result of the job that has ended, or raise the step's own error."""
         reason = Reason(event["status"])
         if reason is Reason.UNREACHABLE:
             raise ServiceUnavailable(event["message"])
-        if reason in {Reason.LOST, Reason.DISMISSED}:
-            raise JobLost(f"Job {event['job_id']} of {self.task_id} is gone ({reason.value}): {event['message']}")
-        with StepServiceHook().get_conn() as client:
-            return self._outcome(context, lambda: client.result(event["job_id"]))
+        if reason in _GONE:
+            raise JobLost(f"Job {event['job_id']} of {self.task_id} {_GONE[reason]}: {event['message']}".rstrip(": "))
+        return self.get_job_result(event, context)
+
+    def get_job_result(self, external_id: Any, context: Any) -> dict[str, Any]:
+        """Return the result of a job that has ended; asked for once, however often Airflow asks."""
+        if self.result is None:
+            with self._hook.get_conn() as client, http_call("result"):
+                self.result = self._reported(context, lambda: client.result(external_id["job_id"]))
+        return returned(self.result)
 
     def on_kill(self) -> None:
         """Cancel the job; once the task waits in the triggerer, its trigger does."""
+        self.killed = True
         if self.job_id:
-            with StepServiceHook().get_conn() as client:
-                client.cancel(self.job_id)
+            try:
+                with self._hook.get_conn() as client, http_call("cancel"):
+                    client.cancel(self.job_id)
+            except ServiceError as error:  # must not hide why the task is being ended
+                self.log.warning("Job %s could not be cancelled: %s", self.job_id, error)
+
+    def reads(self) -> list[str]:
+        """Return the names of the tables that the step declares to read, in the version that the service has."""
+        if self.runner == "local":
+            return super().reads()
+        with self._hook.get_conn() as client, http_call("process"):
+            return client.process(self.step).reads
+
+    @property
+    def _hook(self) -> StepServiceHook:
+        return StepServiceHook(url=self.service)
 
     @property
     def _limit(self) -> dt.timedelta:
         return self.execution_timeout or dt.timedelta(seconds=max(size.seconds for size in RESOURCE_CLASSES.values()))
 
     def _call(self, context: Any) -> Call:
-        before = context["ti"].xcom_pull(task_ids=sorted(self.upstream_task_ids)) if self.upstream_task_ids else []
-        return Call(
+        return call_of(
+            context,
             step=self.step,
+            version=self.version,
             retailer=self.retailer,
-            day=business_day(context, self.retailer),
             block=self.block,
-            inputs=merged_snapshots(before),
-            params=self.parameters or {},
+            parameters=self.parameters,
         )
 
     def _run_here(self, context: Any) -> dict[str, Any]:
@@ -148,37 +226,19 @@ class StepOperator(BaseOperator):
 
         # A task's process must not start the processes of a Dask cluster: Airflow's own entry point would run in them.
         here = settings.load().model_copy(update={"dask_scheduler": "threads"})
-        return self._outcome(context, lambda: local.run(self._call(context), here))
+        self.result = self._reported(context, lambda: local.run(self._call(context), here))
+        return returned(self.result)
 
-    def _outcome(self, context: Any, carry_out: Callable[[], Result]) -> dict[str, Any]:
-        """Return the step's result as data; either way, link to the page that it has made for people."""
+    def _reported(self, context: Any, carry_out: Callable[[], Result]) -> Result:
+        """Return the step's result; either way, link to the page that it has made for people."""
         try:
             result = carry_out()
         except MarketdayError as error:
-            if error.evidence:
-                context["ti"].xcom_push(ReportLink().xcom_key, error.evidence)
+            if error.evidence and not isinstance(error, ServiceError):  # the job's log has a link of its own
+                links.push_report(context, error.evidence)
             raise
         for title, address in result.links.items():
             self.log.info("%s: %s", title, address)
-            context["ti"].xcom_push(ReportLink().xcom_key, address)
+            links.push_report(context, address)
         self.log.info("rows written: %s; facts: %s", result.rows, result.facts)
-        return result.model_dump(mode="json")
-
-
-def merged_snapshots(returned: Iterable[object]) -> dict[str, int]:
-    """Return the latest version of each table among what tasks have returned; only steps' results have snapshots."""
-    merged: dict[str, int] = {}
-    for value in returned:
-        snapshots = value.get("snapshots", {}) if isinstance(value, Mapping) else {}
-        for table, version in snapshots.items():
-            merged[table] = max(version, merged.get(table, version))
-    return merged
-
-
-def cleared(context: Any) -> bool:
-    """Whether somebody has cleared the task: Airflow then grants it its retries anew, on top of the tries so far.
-
-    This holds for the retries of a cleared task too. A running job is joined all the same; what must not happen is
-    that the job's loss brings back the result that the clearing was to replace.
-    """
-    return bool(context["ti"].max_tries > context["task"].retries)
+        return result

@@ -7,17 +7,50 @@ waited for, and decide nothing: failing is the operator's business, so that its 
 import asyncio
 import datetime as dt
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from enum import StrEnum
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from marketday.client import StepServiceClient
+from marketday.client import MAX_WAIT, StepServiceClient
 from marketday.errors import MarketdayError, ServiceUnavailable
+from operators.hook import StepServiceHook
+from operators.retries import jittered
+from operators.timeouts import http_call
 
-LONG_POLL = 30.0
+LONG_POLL = MAX_WAIT
 """Seconds that the service may hold one status call open; a finished job is seen at once all the same."""
+
+AWAY = 5.0
+"""How much less often a service is asked that does not answer."""
+
+_Key = tuple[asyncio.AbstractEventLoop, str]
+_clients: dict[_Key, asyncio.Task[StepServiceClient]] = {}
+_users: Counter[_Key] = Counter()
+
+
+@asynccontextmanager
+async def shared_client(url: str) -> AsyncIterator[StepServiceClient]:
+    """Lend out the one client that all triggers of this process have for a service; the last to leave closes it.
+
+    Several hundred wait in one triggerer: a client each would cost a core for nothing but making them.
+    """
+    key = (asyncio.get_running_loop(), url)
+    if key not in _clients:
+        _clients[key] = asyncio.create_task(StepServiceHook(url=url).aget_conn())
+    making = _clients[key]
+    _users[key] += 1
+    try:
+        yield await asyncio.shield(making)  # whoever is cancelled meanwhile does not take it from the others
+    finally:
+        _users[key] -= 1
+        if not _users[key]:
+            del _users[key], _clients[key]
+            if making.done() and not making.cancelled() and making.exception() is None:
+                await making.result().aclose()
 
 
 class Reason(StrEnum):
@@ -33,10 +66,11 @@ class Reason(StrEnum):
 
 
 class JobTrigger(BaseTrigger):
-    """Waits until a job has ended. When a person kills the waiting task, the job is cancelled too.
+    """Waits until a job has ended. When a person kills the waiting task or fails its run, the job is cancelled too.
 
     ``patience`` is how many seconds the service may be away without interruption before the trigger gives up, ``pause``
-    how many lie between two questions to a service that does not hold the call open.
+    how many lie between two questions to a service that does not hold the call open. One that is away is asked less
+    often: hundreds of triggers ask.
     """
 
     def __init__(self, *, url: str, job_id: str, patience: float = 600.0, pause: float = 1.0) -> None:
@@ -53,32 +87,36 @@ class JobTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Ask until the job is final, unknown, or the service has been away for too long."""
-        with StepServiceClient(self.url) as client:
+        async with shared_client(self.url) as client:
             yield await self._wait(client)
 
     async def _wait(self, client: StepServiceClient) -> TriggerEvent:
         answered = time.monotonic()
         while True:
+            pause = self.pause
             try:
-                job = await client.astatus(self.job_id, wait=LONG_POLL)
+                with http_call("status"):
+                    job = await client.astatus(self.job_id, wait=LONG_POLL)
             except ServiceUnavailable as error:
                 if time.monotonic() - answered > self.patience:
                     return self._event(Reason.UNREACHABLE, str(error))
+                pause *= AWAY
             except MarketdayError as error:
                 return self._event(Reason.LOST, str(error))
             else:
                 answered = time.monotonic()
                 if job.final:
                     return self._event(Reason(job.status), job.message)
-            await asyncio.sleep(self.pause)
+            await asyncio.sleep(jittered(pause))
 
     def _event(self, status: Reason, message: str) -> TriggerEvent:
         return TriggerEvent({"status": status.value, "message": message, "job_id": self.job_id})
 
     async def on_kill(self) -> None:
-        """Cancel the job: somebody has cleared the waiting task or set its state."""
-        with StepServiceClient(self.url) as client:
-            await asyncio.to_thread(client.cancel, self.job_id)
+        """Cancel the job: somebody has cleared the waiting task or set its state, or its run is over."""
+        async with shared_client(self.url) as client:
+            with http_call("cancel"):
+                await client.acancel(self.job_id)
 
 
 class DeliveryTrigger(BaseTrigger):
@@ -105,14 +143,15 @@ class DeliveryTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Ask until there is a delivery or it is too late."""
-        with StepServiceClient(self.url) as client:
+        async with shared_client(self.url) as client:
             yield await self._wait(client)
 
     async def _wait(self, client: StepServiceClient) -> TriggerEvent:
         cut_off = dt.datetime.fromisoformat(self.cut_off)
         while True:
             try:
-                receipt = await client.adelivery(self.retailer, dt.date.fromisoformat(self.day))
+                with http_call("delivery"):
+                    receipt = await client.adelivery(self.retailer, dt.date.fromisoformat(self.day))
                 message = "no delivery yet"
             except MarketdayError as error:
                 receipt, message = None, str(error)

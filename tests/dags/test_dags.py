@@ -1,6 +1,7 @@
 """Every definition becomes two DAGs, complete with limits, retries and runbooks; a wrong one hurts no other."""
 
 import datetime as dt
+import inspect
 import shutil
 import subprocess
 import sys
@@ -13,10 +14,16 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow.serialization.serialized_objects import DagSerialization
 
 from marketday import retailers, steps
-from marketday.settings import RESOURCE_CLASSES
-from operators.pipeline import SIZES, blocks, daily_pipeline, training_pipeline
+from marketday.client import StepServiceClient
+from marketday.retailers import Retailer
+from marketday.settings import RESOURCE_CLASSES, next_larger
+from operators.pipeline import blocks, daily_pipeline, training_pipeline
+from operators.releases import STEPS, release_of
+from operators.triggers import LONG_POLL
 
 ROOT = Path(__file__).resolve().parents[2]
+
+DEFINED = [retailers.load(name, ROOT / "include" / "retailers") for name in retailers.names(ROOT / "include/retailers")]
 
 MORNING = [
     "wait_for_delivery",
@@ -150,10 +157,37 @@ def test_a_larger_resource_class_lengthens_the_tasks_limit(simulated):
     assert larger.get_task("clean").execution_timeout > daily_pipeline(simulated).get_task("clean").execution_timeout
 
 
-@pytest.mark.parametrize("step", SIZES)
-def test_a_task_outlasts_its_step(simulated, step):
-    limit = daily_pipeline(simulated).get_task(step).execution_timeout
-    assert limit.total_seconds() > RESOURCE_CLASSES[steps.get(step).size].seconds
+@pytest.mark.parametrize("step", STEPS)
+def test_the_pipeline_calls_the_steps_as_they_declare_themselves(step):
+    declared = steps.get(step)
+    assert (STEPS[step].size, STEPS[step].version, STEPS[step].service) == (declared.size, declared.version, "")
+
+
+@pytest.mark.parametrize("compiled", [daily_pipeline, training_pipeline])
+@pytest.mark.parametrize("retailer", DEFINED, ids=lambda retailer: retailer.name)
+def test_the_time_limits_lie_one_inside_the_other(retailer, compiled):
+    """HTTP call < step, also in the larger class of its next attempt < task < run."""
+    dag = compiled(retailer)
+    http_call = LONG_POLL + inspect.signature(StepServiceClient).parameters["timeout"].default
+    for step in set(dag.task_ids) & set(STEPS):
+        size = release_of(step, retailer).size
+        task = dag.get_task(step).execution_timeout
+        assert http_call < RESOURCE_CLASSES[size].seconds < task.total_seconds()
+        assert RESOURCE_CLASSES[next_larger(size) or size].seconds < task.total_seconds()
+        assert task < dag.dagrun_timeout
+
+
+@pytest.mark.parametrize("runner", ["service", "local", "pod"])
+@pytest.mark.parametrize("retailer", DEFINED, ids=lambda retailer: retailer.name)
+def test_every_stage_compiles_for_every_runner(retailer: Retailer, runner: str):
+    chosen = retailer.model_copy(update={"runner": runner})
+    for dag in (daily_pipeline(chosen), training_pipeline(chosen)):
+        serialized = DagSerialization.to_dict(dag)["dag"]["tasks"]
+        for name in set(dag.task_ids) & set(STEPS):
+            task = dag.get_task(name)
+            step = task.partial_kwargs["step"] if task.is_mapped else task.step
+            assert (step, "Pod" in task.task_type) == (name, runner == "pod")
+        assert len(serialized) == len(dag.task_ids)
 
 
 def test_parsing_loads_none_of_the_librarys_heavy_parts():

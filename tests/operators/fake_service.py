@@ -22,16 +22,24 @@ class FakeService:
     def __init__(self) -> None:
         self.calls: list[tuple[Call, bool]] = []
         self.run_ids: list[str] = []
+        self.tokens: set[str] = set()  # that it was shown
+        self.reads: dict[str, list[str]] = {}  # by step
         self.jobs: dict[str, dict] = {}
         self.seconds = 0.0  # how long a job runs
+        self.message = ""  # what a job that runs says
         self.full = 0  # how many submissions find no free slot
         self.away = 0  # how many requests of any kind find no service
         self.results: dict[str, Result | MarketdayError] = {}  # by step
         self.receipt: dict | None = None
         self.url = ""
 
-    def answer(self, method: str, path: str, query: dict, headers, body: bytes) -> tuple[int, dict, dict]:
+    def answer(  # noqa: PLR0911  one for each route
+        self, method: str, path: str, query: dict, headers, body: bytes
+    ) -> tuple[int, dict, dict]:
+        self.tokens.add(headers.get("Authorization", ""))
         match [method, *path.strip("/").split("/")]:
+            case ["GET", "processes", step]:
+                return 200, process(step, self.reads.get(step, [])), {}
             case ["POST", "processes", _, "execution"]:
                 return self.submit(Call.model_validate_json(body), query["force"] == ["true"], headers["X-Run-ID"])
             case ["GET", "jobs", job_id] if job_id in self.jobs:
@@ -39,7 +47,8 @@ class FakeService:
             case ["GET", "jobs", job_id, "results"]:
                 return self.result(self.jobs[job_id])
             case ["DELETE", "jobs", job_id]:
-                self.jobs[job_id]["dismissed"] = True
+                if self.status(self.jobs[job_id])["status"] == "running":
+                    self.jobs[job_id]["dismissed"] = True
                 return 200, self.status(self.jobs[job_id]), {}
             case ["GET", "retailers", _, "deliveries", _]:
                 return (200, self.receipt, {}) if self.receipt else problem(404, DeliveryError("nothing yet"))
@@ -79,13 +88,16 @@ class FakeService:
             "jobID": job["id"],
             "processID": call.step,
             "status": state,
-            "message": str(outcome) if state == "failed" else "",
+            "message": str(outcome) if state == "failed" else self.message,
             "created": NOW,
             "updated": NOW,
             "key": call.key,
             "retailer": call.retailer,
             "day": call.day.isoformat(),
             "attempt": 1,
+            "size": "M",
+            "service": "fake",
+            "peak_memory": None,
         }
 
     def result(self, job: dict) -> tuple[int, dict, dict]:
@@ -95,6 +107,10 @@ class FakeService:
 
 def problem(status: int, error: MarketdayError) -> tuple[int, dict, dict]:
     return status, {"error": error.to_dict(), "detail": error.message}, {"Content-Type": "application/problem+json"}
+
+
+def process(step: str, reads: list[str]) -> dict:
+    return {"id": step, "version": "1", "size": "M", "repeatable": True, "reads": reads, "writes": [], "links": []}
 
 
 @contextmanager

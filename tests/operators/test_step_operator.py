@@ -1,28 +1,15 @@
-"""A step as an Airflow task: what it asks for, how it waits, what it returns and how it fails."""
-
-import time
+"""A step as an Airflow task: what it asks for, what it returns and how it fails."""
 
 import pytest
-from airflow.providers.standard.triggers.temporal import DateTimeTrigger
-from airflow.sdk import DAG, RetryAction
-from airflow.sdk.exceptions import TaskDeferred
+from airflow.sdk import DAG
 from fake_service import DAY
 
 from marketday.calls import Call, Result
-from marketday.errors import (
-    DeliveryError,
-    GateFailed,
-    JobFailed,
-    JobLost,
-    RetailerError,
-    ServiceUnavailable,
-    StepError,
-    WarehouseError,
-)
-from operators.retries import RETRY_POLICY
+from marketday.errors import GateFailed, JobLost, RetailerError, StepError
+from operators.calls import merged_snapshots
+from operators.links import JobLink, LogLink, ReportLink
 from operators.stages import CleanOperator, GateOperator, PredictOperator, TrainOperator
-from operators.step import JobLink, ReportLink, merged_snapshots
-from operators.triggers import JobTrigger
+from operators.step import StepOperator
 
 
 @pytest.fixture
@@ -55,10 +42,29 @@ def test_block_and_parameters_are_part_of_the_call(service, context):
     assert (call.step, call.block, call.params) == ("predict", "b1", {"rounds": 3})
 
 
-def test_a_gate_names_its_own_step(service, context):
-    gate = GateOperator(task_id="gate_orders", retailer="simulated", gate="orders")
+@pytest.mark.parametrize("version", [2, "latest"])
+def test_the_version_that_the_pipeline_names_is_called(service, context, version):
+    clean = CleanOperator(task_id="clean", retailer="simulated", version=version)
+    executed(clean, context(clean))
+    assert service.calls[0][0].version == version
+
+
+def test_a_pinned_step_is_carried_out_by_its_own_service(service, context, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_MARKETDAY_SERVICE", "http://127.0.0.1:9")
+    clean = CleanOperator(task_id="clean", retailer="simulated", service=service.url)
+    executed(clean, context(clean))
+    assert len(service.calls) == 1
+
+
+def test_a_gate_is_told_its_step(service, context):
+    gate = GateOperator(task_id="any", retailer="simulated", step="gate_orders")
     executed(gate, context(gate))
     assert service.calls[0][0].step == "gate_orders"
+
+
+def test_a_task_without_a_step_is_refused():
+    with pytest.raises(TypeError, match="StepOperator names no step"):
+        StepOperator(task_id="any", retailer="simulated")
 
 
 def test_the_result_is_returned_as_data_and_its_page_is_linked(service, context, clean):
@@ -69,47 +75,13 @@ def test_the_result_is_returned_as_data_and_its_page_is_linked(service, context,
     assert given["ti"].pushed[ReportLink().xcom_key] == "http://docs/1"
 
 
-def test_while_the_job_runs_the_task_waits_in_the_triggerer_with_its_link_already_pushed(service, context, clean):
-    service.seconds = 30.0
+def test_the_jobs_page_and_log_are_linked(service, context, clean):
     given = context(clean)
-    with pytest.raises(TaskDeferred) as waiting:
-        clean.execute(given)
-    assert waiting.value.trigger.serialize() == JobTrigger(url=service.url, job_id="job0").serialize()
-    assert waiting.value.method_name == "finish"
-    assert waiting.value.timeout.total_seconds() > 0
-    assert given["ti"].pushed == {JobLink().xcom_key: f"{service.url}/jobs/job0/log"}
-
-
-def test_resuming_fetches_the_jobs_result(service, context, clean):
-    service.results["clean"] = Result(facts={"refused": 2})
-    executed(clean, context(clean))
-    event = {"status": "successful", "message": "", "job_id": "job0"}
-    assert clean.finish(context(clean), event)["facts"] == {"refused": 2}
-
-
-def test_a_full_service_is_waited_for_without_using_up_a_retry(service, context, clean):
-    service.full = 1
-    with pytest.raises(TaskDeferred) as waiting:
-        clean.execute(context(clean))
-    assert isinstance(waiting.value.trigger, DateTimeTrigger)
-    assert (waiting.value.trigger.moment.timestamp() - time.time()) == pytest.approx(1.0, abs=0.5)
-    clean.deferrable = False
-    resume = getattr(clean, waiting.value.method_name)
-    assert Result.model_validate(resume(context(clean), event=None, **waiting.value.kwargs)) == Result()
-
-
-def test_a_service_that_is_away_is_waited_for_without_using_up_a_retry(service, context, clean):
-    service.away = 1
-    with pytest.raises(TaskDeferred) as waiting:
-        clean.execute(context(clean))
-    assert (waiting.value.method_name, service.away) == ("submit", 0)
-    assert (waiting.value.trigger.moment.timestamp() - time.time()) == pytest.approx(10.0, abs=1.0)
-
-
-def test_a_full_service_is_waited_for_only_within_the_tasks_time(service, context, clean):
-    service.full = 1
-    with pytest.raises(ServiceUnavailable, match="no free slot"):
-        clean.submit(context(clean), give_up_at=time.time() + 0.5)
+    executed(clean, given)
+    assert given["ti"].pushed == {
+        JobLink().xcom_key: f"{service.url}/jobs/job0?f=html",
+        LogLink().xcom_key: f"{service.url}/jobs/job0/logs",
+    }
 
 
 def test_a_failed_step_raises_its_own_error_and_links_its_evidence(service, context, clean):
@@ -120,49 +92,18 @@ def test_a_failed_step_raises_its_own_error_and_links_its_evidence(service, cont
     assert given["ti"].pushed[ReportLink().xcom_key] == "http://docs/2"
 
 
-@pytest.mark.parametrize(
-    ("status", "error"), [("lost", JobLost), ("dismissed", JobLost), ("unreachable", ServiceUnavailable)]
-)
-def test_a_job_that_is_gone_is_worth_a_retry(context, clean, status, error):
-    with pytest.raises(error, match="away") as raised:
-        clean.finish(context(clean), {"status": status, "message": "away", "job_id": "job0"})
-    assert RETRY_POLICY.evaluate(raised.value, 1, 3).action is RetryAction.RETRY
+def test_the_log_of_a_job_that_was_lost_is_no_report(service, context, clean):
+    service.results["clean"] = JobLost("gone", evidence=f"{service.url}/jobs/job0/logs")
+    given = context(clean)
+    with pytest.raises(JobLost, match=r"Evidence: .*/jobs/job0/logs"):
+        executed(clean, given)
+    assert ReportLink().xcom_key not in given["ti"].pushed
 
 
-@pytest.mark.parametrize("kind", [GateFailed, StepError, DeliveryError, RetailerError, WarehouseError])
-def test_what_would_fail_again_is_not_retried(clean, kind):
-    assert clean.retry_policy.evaluate(kind("no"), 1, 3).action is RetryAction.FAIL
-
-
-def test_a_lost_job_is_replaced_soon_however_often_the_task_was_tried(clean):
-    assert clean.retry_policy.evaluate(JobLost("gone"), 9, 12).retry_delay.total_seconds() == 5
-
-
-def test_what_nobody_foresaw_is_retried(clean):
-    assert clean.retry_policy.evaluate(JobFailed("OSError: reset"), 1, 3).action is RetryAction.RETRY
-    assert clean.retry_policy.evaluate(KeyError("bug"), 1, 3).action is RetryAction.DEFAULT
-
-
-def test_clearing_carries_the_step_out_anew_and_a_retry_joins_the_job(service, context, clean):
-    service.seconds = 30.0
-    for _ in ("first try", "retry"):
-        with pytest.raises(TaskDeferred):
-            clean.execute(context(clean))
-    assert list(service.jobs) == ["job0"]
-    service.jobs["job0"]["ends"] = 0.0
-    service.seconds = 0.0
+def test_what_the_service_says_about_the_job_is_in_the_tasks_log(service, context, clean, capsys):
+    service.message = "class L, because class M ran out of memory"
     executed(clean, context(clean))
-    executed(clean, context(clean, cleared=True))
-    assert [force for _, force in service.calls] == [False, False, False, True]
-    assert list(service.jobs) == ["job0", "job1"]
-
-
-def test_killing_the_task_cancels_its_job(service, context, clean):
-    service.seconds = 30.0
-    with pytest.raises(TaskDeferred):
-        clean.execute(context(clean))
-    clean.on_kill()
-    assert service.status(service.jobs["job0"])["status"] == "dismissed"
+    assert "Job job0: class L, because class M ran out of memory" in capsys.readouterr().out
 
 
 def test_the_service_is_found_by_its_airflow_connection(service, context, clean, monkeypatch):

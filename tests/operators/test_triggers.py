@@ -11,7 +11,7 @@ from fake_service import DAY
 from marketday.calls import Call
 from marketday.client import StepServiceClient
 from marketday.errors import GateFailed
-from operators.triggers import DeliveryTrigger, JobTrigger
+from operators.triggers import DeliveryTrigger, JobTrigger, shared_client
 
 NOWHERE = "http://127.0.0.1:9"
 
@@ -99,6 +99,47 @@ def test_killing_the_waiting_task_cancels_the_job(service):
     job_id = submitted(service)
     asyncio.run(JobTrigger(url=service.url, job_id=job_id).on_kill())
     assert service.status(service.jobs[job_id])["status"] == "dismissed"
+
+
+def test_the_trigger_shows_the_token_that_the_connection_has(service, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_MARKETDAY_SERVICE", service.url.replace("http://", "http://:s3cret@"))
+    job_id = submitted(service)
+    service.tokens.clear()
+    trigger = JobTrigger(url=service.url, job_id=job_id)
+    assert fired(trigger)["status"] == "successful"
+    assert service.tokens == {"Bearer s3cret"}
+    assert "s3cret" not in repr(trigger)
+
+
+def test_all_triggers_of_a_process_share_one_client_and_the_last_closes_it(service):
+    async def lent() -> list[StepServiceClient]:
+        async def wait() -> StepServiceClient:
+            async with shared_client(service.url) as client:
+                await together.wait()
+            return client
+
+        together = asyncio.Barrier(3)
+        return await asyncio.gather(*(wait() for _ in range(3)))
+
+    first, second, third = asyncio.run(lent())
+    assert first is second is third
+    with pytest.raises(RuntimeError, match="closed"):
+        asyncio.run(first.astatus("job0"))
+
+
+def test_a_trigger_that_is_cancelled_leaves_the_others_their_client(service):
+    service.seconds = 0.5
+    job_id = submitted(service)
+
+    async def ended() -> str:
+        trigger = JobTrigger(url=service.url, job_id=job_id)
+        other = asyncio.create_task(anext(JobTrigger(url=service.url, job_id=job_id).run()))
+        waiting = asyncio.create_task(anext(trigger.run()))
+        await asyncio.sleep(0)
+        other.cancel()
+        return (await waiting).payload["status"]
+
+    assert asyncio.run(ended()) == "successful"
 
 
 def test_a_delivery_is_seen_when_it_comes(service):
