@@ -18,7 +18,7 @@ from marketday.cli import follow
 from marketday.cli.airflow_api import Airflow, Task
 from marketday.embedded import processes
 from marketday.errors import ServiceUnavailable
-from marketday.service import server
+from marketday.service import migrations, server
 from marketday.settings import Settings
 
 NAMES = [function.__name__ for functions in cli.COMMANDS.values() for function in functions]
@@ -37,6 +37,7 @@ def service(settings: Settings, tmp_path: Path, monkeypatch) -> Iterator[str]:
     with processes.held_port("http://127.0.0.1:8800") as port:
         url = f"http://127.0.0.1:{port}"
     monkeypatch.setenv("MARKETDAY_SERVICE_URL", url)
+    migrations.migrate(settings.jobs_database)
     command = [sys.executable, "-m", "marketday.cli", "serve"]
     session = processes.launch("step-service", command, env=os.environ, log=tmp_path / "service.log")
     try:
@@ -63,7 +64,7 @@ def test_help_needs_no_heavy_library():
 def test_help_lists_every_command(command_line):
     shown = command_line.invoke(cli.app, ["--help"]).output
     assert {"backtest", "explain", "features"} <= set(NAMES)
-    assert len(NAMES) == 12
+    assert len(NAMES) == 14
     assert all(name in shown for name in NAMES)
 
 

@@ -12,17 +12,21 @@ from marketday.cli.deliver import deliver
 from marketday.cli.explain import explain
 from marketday.cli.export import export
 from marketday.cli.features import features
+from marketday.cli.migrate import migrate
+from marketday.cli.new import new
 from marketday.cli.platform import serve, up
 from marketday.cli.retailers import retailers
 from marketday.cli.run import run, simulate
 from marketday.cli.show import show
 from marketday.cli.status import status
+from marketday.cli.step import step
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "A morning": (run, simulate, deliver),
     "What came out": (status, show, explain, export),
     "How good it is": (backtest,),
-    "What runs": (up, serve, retailers, features),
+    "What runs": (up, serve, migrate, retailers, features),
+    "Your own": (new,),
 }
 
 app = typer.Typer(
@@ -36,6 +40,7 @@ app = typer.Typer(
 for panel, functions in COMMANDS.items():
     for function in functions:
         app.command(rich_help_panel=panel)(function)
+app.add_typer(step, rich_help_panel="What runs")
 
 
 @app.callback()

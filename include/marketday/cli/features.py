@@ -18,13 +18,15 @@ def features(
 
     A feature is a function over arrays, series x days, with a declaration above it. "origin" features know what was
     observed up to the end of the origin, the day before the first one that is forecast. "planned" features know what
-    is planned for the target day itself and nothing that is observed. To add one, write the function in
-    include/marketday/features/ and run the tests: they prove of every declared feature that it does not look ahead.
+    is planned for the target day itself and nothing that is observed. `marketday new feature` adds one; the tests
+    prove of every declared feature that it does not look ahead.
 
     Example: marketday features mean_28_back_7
     """
+    from marketday import discovery, settings
     from marketday.features.declare import registry
 
+    discovery.load(settings.load().step_modules.split())
     if name:
         _explain(name)
         return

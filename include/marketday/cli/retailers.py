@@ -6,7 +6,9 @@ from rich.table import Table
 from marketday import retailers as definitions
 from marketday import settings as configuration
 from marketday.cli.console import console
-from marketday.errors import RetailerError
+from marketday.errors import RetailerError, StepError
+from marketday.retailers import Retailer, Training
+from marketday.settings import Settings
 
 
 def retailers() -> None:
@@ -14,12 +16,14 @@ def retailers() -> None:
 
     Example: marketday retailers
     """
-    folder = configuration.load().retailers
+    settings = configuration.load()
+    folder = settings.retailers
     table = Table("retailer", "title", "daily run", "time zone", "horizon", "orders", "delivered by")
     wrong = []
     for name in definitions.names(folder):
         try:
             retailer = definitions.load(name, folder)
+            _check_model(retailer, settings)
         except RetailerError as error:
             wrong.append(error)
             table.add_row(name, "[red]wrong, see below[/]")
@@ -34,3 +38,18 @@ def retailers() -> None:
         raise RetailerError("\n".join(error.message for error in wrong), hint="Correct the lines above.")
     if not table.rows:
         raise RetailerError(f"No retailer is defined in {escape(str(folder))}", hint="Set MARKETDAY_RETAILERS.")
+
+
+def _check_model(retailer: Retailer, settings: Settings) -> None:
+    """Refuse a kind of model that there is not; for the usual one, nothing heavy is imported."""
+    kind = retailer.training.model
+    if kind == Training().model:
+        return
+    from marketday import discovery, models
+
+    try:
+        discovery.load(settings.step_modules.split())
+        models.get(kind)
+    except StepError as error:
+        file = settings.retailers / f"{retailer.name}.yaml"
+        raise RetailerError(f"{file}: training.model: {error.message}. {error.hint}") from error
