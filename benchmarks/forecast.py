@@ -119,9 +119,8 @@ def sample(bench: Bench, options: argparse.Namespace) -> list[tuple[bool, str]]:
     for number in range(options.runs):
         for name in names if number == 0 else names[:2]:
             runs.setdefault(name, []).append(bench.run(name, ORIGIN))
-    table = Table(
-        f"3,080 series, origin {ORIGIN}", "seconds", "CPU s", "all runs", "peak GiB", "CPU s by step", "scores"
-    )
+    figures = ("seconds", "CPU s", "all runs", "others", "peak GiB", "CPU s by step", "scores")
+    table = Table(f"3,080 series, origin {ORIGIN}", *figures)
     for name, some in runs.items():
         table.add_row(
             name,
