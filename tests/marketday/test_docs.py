@@ -79,6 +79,7 @@ def test_what_is_typed_on_the_page_works_as_it_says(tmp_path):
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 def test_a_morning_runs_with_what_the_page_adds(tmp_path):
     place = tmp_path / "project"
     typed = follow(PAGE, place, copied(place), e2e=True)

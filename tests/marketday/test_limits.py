@@ -22,6 +22,8 @@ ROOT = Path(__file__).resolve().parents[2]
 MIB = 1 << 20
 SMALL = ResourceClass(cores=1, memory_gib=0.25, seconds=60)
 
+_WITHOUT_SHARES = {"status": "status", "smaps_rollup": "not_there"}
+
 BOUND = """
 import ctypes, json, mmap, os, resource, subprocess, sys
 import dask, lightgbm, pyarrow
@@ -146,6 +148,15 @@ def test_processes_that_are_gone_count_for_nothing(holder):
     watch = limits.Watch(SMALL)
     watch.sample(pids)
     assert (watch.peak, watch.exceeded) == (0, False)
+
+
+def test_where_the_kernel_tells_no_shares_the_whole_resident_memory_counts(holder, monkeypatch):
+    _, pids = holder(50)
+    told = limits._figures
+    monkeypatch.setattr(limits, "_figures", lambda pid, file, *names: told(pid, _WITHOUT_SHARES[file], *names))
+    watch = limits.Watch(SMALL)
+    watch.sample(pids)
+    assert watch.peak > 50 * MIB
 
 
 def raised(error, *, by=None, during=None):

@@ -74,6 +74,14 @@ def test_an_unknown_retailer_is_told_who_there_is(tmp_path: Path):
         retailers.load("cornr", tmp_path)
 
 
+def test_a_definition_that_was_changed_is_read_again(tmp_path: Path):
+    write(tmp_path, GOOD)
+    before = retailers.load("corner", tmp_path)
+    assert retailers.load("corner", tmp_path) is before
+    write(tmp_path, GOOD + "block_size: 17\n")
+    assert retailers.load("corner", tmp_path).block_size == 17
+
+
 def test_the_definitions_that_come_with_the_project_are_right(settings: Settings):
     names = retailers.names(settings.retailers)
     assert {"simulated", "m5", "freshretailnet"} <= set(names)
