@@ -8,7 +8,7 @@ READY := .venv/.ready
 export PYTHONDONTWRITEBYTECODE :=
 export VIRTUAL_ENV :=
 
-.PHONY: help setup run up test test-all check format lock image clean bench-features bench-forecast bench-stockouts
+.PHONY: help setup run up test test-e2e check format lock image clean bench-features bench-forecast bench-steps bench-stockouts
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
@@ -32,7 +32,10 @@ up: $(READY) ## keep Airflow and the step service running; Ctrl-C stops both
 	@$(BIN)/marketday up
 
 test: $(READY) ## every test that needs nothing else
-	@$(BIN)/python -m pytest --cov --cov-report=term -n auto --dist loadfile
+	@$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term -n auto --dist loadfile
+
+test-e2e: $(READY) ## the tests that start a real Airflow, with the failure matrix: 20 minutes at most
+	@$(BIN)/python -m pytest tests/e2e tests/marketday/test_docs.py -m e2e -n 2 --dist loadscope --durations=0 --durations-min=1
 
 check: $(READY) ## lint, format, types, layers
 	@$(BIN)/ruff check .
@@ -52,6 +55,9 @@ bench-features: $(READY) ## features of M5 beside mlforecast, polars and the flo
 
 bench-forecast: $(READY) ## the forecast of M5 beside mlforecast's, then ten times as large (MARKETDAY_DATA)
 	@$(BIN)/python benchmarks/forecast.py
+
+bench-steps: $(READY) ## what a step costs as a task, what waiting costs, how fast a submission is answered
+	@$(BIN)/python benchmarks/steps.py
 
 bench-stockouts: $(READY) ## demand where stock ran out, beside LightGBM's and the simulator's truth (MARKETDAY_DATA)
 	@$(BIN)/python benchmarks/stockouts.py

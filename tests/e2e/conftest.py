@@ -12,6 +12,8 @@ from typing import Any
 
 import polars as pl
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from marketday import embedded, retailers, tables
 from marketday.cli.airflow_api import ENDED, Airflow, Run
@@ -22,6 +24,8 @@ from marketday.warehouse import Warehouse
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 300.0
+DATABASES = ("sqlite", "postgresql")
+"""What the failure matrix is gone through with, one after the other."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,18 @@ def environment(**values: str) -> Iterator[None]:
     finally:
         for name, value in before.items():
             os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+
+
+class OnePlatformEach(LoadScopeScheduling):
+    """Gives all tests that share a platform to one process: those of a file and, where it has several, a database."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file, _, test = nodeid.partition("::")
+        return f"{file} {next((name for name in DATABASES if name in test), '')}"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    return OnePlatformEach(config, log)
 
 
 @pytest.fixture(scope="session")
