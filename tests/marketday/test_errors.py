@@ -25,7 +25,12 @@ def test_every_error_stands_in_the_drawing(kind: type[MarketdayError]):
 
 
 def test_only_what_may_pass_by_itself_is_retryable():
-    assert {kind.__name__ for kind in KINDS if kind.retryable} == {"ServiceUnavailable", "JobLost"}
+    assert {kind.__name__ for kind in KINDS if kind.retryable} == {
+        "ServiceUnavailable",
+        "JobLost",
+        "OutOfMemory",
+        "TimedOut",
+    }
     assert ServiceUnavailable("full", retry_after=2.0).retry_after == 2.0
     assert not GateFailed("no").retryable
 

@@ -33,12 +33,14 @@ def real_processes(kubernetes, tmp_path):
     return kubernetes
 
 
-def test_a_step_in_a_process_hands_its_result_over(real_processes, given, capsys):
+def test_a_step_in_a_process_hands_its_result_over(real_processes, given, capsys, caplog):
     context = given(step_task("probe", size="S"))
     result = carried_out(lambda **kwargs: step_task("probe", size="S", **kwargs), context)
     assert result["rows"] == {"events": 1}
     assert result["facts"] == {"day": "2025-03-03", "share": 0.25, "blocks": ["a", "b"]}
-    said = next(line for line in capsys.readouterr().out.splitlines() if "the step says hello" in line)
+    # Airflow's logs go to stdout, or to Python's logging once something in this process has configured that.
+    logged = capsys.readouterr().out + caplog.text
+    said = next(line for line in logged.splitlines() if "the step says hello" in line)
     assert "retailer=simulated day=2025-03-03 step=probe" in said
     assert "run_id=run1" in said
 
