@@ -1,5 +1,6 @@
 # One image for Airflow, the step service and Dask workers; the command decides which.
 #   docker build --build-arg DEBIAN=trixie -t marketday .        (or bookworm)
+#   docker run marketday marketday migrate                      (once per release, before the services start)
 #   docker run marketday marketday serve --host 0.0.0.0
 #   docker run marketday airflow scheduler
 #   docker run marketday dask worker tcp://scheduler:8786

@@ -6,8 +6,9 @@ from typing import Any
 from airflow.sdk import DAG, BaseOperator, CronPartitionTimetable, Param, chain, task
 from airflow.sdk.exceptions import AirflowFailException
 
+from marketday import settings
 from marketday.retailers import Retailer
-from marketday.settings import RESOURCE_CLASSES, next_larger
+from marketday.settings import next_larger
 from operators import runbooks, timeouts
 from operators.releases import release_of
 from operators.sensors import DeliverySensor
@@ -129,7 +130,7 @@ def _operator(
     name = step or stage.step
     size, version, service = release_of(name, retailer)
     # A step that ran out of memory is tried again in the next larger class, which has the longer limit.
-    limit = RESOURCE_CLASSES[next_larger(size) or size].seconds
+    limit = settings.load().resource_classes[next_larger(size) or size].seconds
     arguments = {
         "task_id": name,
         "step": name,

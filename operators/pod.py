@@ -14,7 +14,7 @@ from kubernetes.client.exceptions import ApiException
 from marketday import settings
 from marketday.calls import Result, StepVersion
 from marketday.errors import JobLost, MarketdayError, OutOfMemory, TimedOut, TooLarge
-from marketday.settings import RESOURCE_CLASSES, Size, next_larger
+from marketday.settings import Size, next_larger
 from marketday.telemetry import tracing
 from operators import links, pod_end, pod_spec
 from operators.calls import call_of
@@ -171,8 +171,9 @@ class PodStepOperator(Lineage, KubernetesPodOperator):
         state, larger = context["task_state_store"], next_larger(self.size)
         if larger and pod.metadata.labels[pod_spec.SIZE] == self.size:
             state.set(OUTGROWN, self.size)
+            memory = settings.load().resource_classes[larger].memory_gib
             return OutOfMemory(
-                f"{error.message}; the next try gets class {larger} with {RESOURCE_CLASSES[larger].memory_gib:g} GiB",
+                f"{error.message}; the next try gets class {larger} with {memory:g} GiB",
                 hint=f"Nothing at once. If it comes back every day, say `{larger}` for {self.step} in the retailer's "
                 "`resources`.",
             )

@@ -8,7 +8,7 @@ from kubernetes.client import models as k8s
 
 from marketday.calls import Call
 from marketday.errors import SettingsError
-from marketday.settings import RESOURCE_CLASSES, Settings, Size
+from marketday.settings import ResourceClass, Settings, Size
 
 NAME = "marketday"
 """What the pods' config map, secret, volume claim and service account are called, in the namespace of the pods."""
@@ -55,6 +55,8 @@ def pod_of(
         SettingsError: MARKETDAY_IMAGE names no release.
 
     """
+    limit = settings.resource_classes[size]
+    about = {"MARKETDAY_RUN_ID": run_id, "TRACEPARENT": traceparent}
     return k8s.V1Pod(
         metadata=k8s.V1ObjectMeta(
             name=f"{NAME}-{call.step}-{call.retailer}".replace("_", "-"),
@@ -62,11 +64,9 @@ def pod_of(
             labels=labels(call, size=size, run_id=run_id, granted=granted),
         ),
         spec=k8s.V1PodSpec(
-            containers=[
-                _container(call, release(settings), size, {"MARKETDAY_RUN_ID": run_id, "TRACEPARENT": traceparent})
-            ],
+            containers=[_container(call, release(settings), size, limit, about)],
             restart_policy="Never",
-            active_deadline_seconds=RESOURCE_CLASSES[size].seconds,
+            active_deadline_seconds=limit.seconds,
             termination_grace_period_seconds=GRACE,
             service_account_name=NAME,
             automount_service_account_token=False,
@@ -139,8 +139,7 @@ def _label(text: str) -> str:
     return "-".join(filter(None, (words, hashlib.sha256(text.encode(errors="replace")).hexdigest()[:12])))
 
 
-def _container(call: Call, image: str, size: Size, about: Mapping[str, str]) -> k8s.V1Container:
-    limit = RESOURCE_CLASSES[size]
+def _container(call: Call, image: str, size: Size, limit: ResourceClass, about: Mapping[str, str]) -> k8s.V1Container:
     # The same requests as limits: such a pod is the last to be evicted when its node runs short.
     resources = {"cpu": str(limit.cores), "memory": f"{round(limit.memory_gib * 1024)}Mi"}
     return k8s.V1Container(

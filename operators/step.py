@@ -12,7 +12,6 @@ from airflow.sdk.exceptions import TaskDeferralTimeout
 from marketday import settings
 from marketday.calls import Call, Result, StepVersion
 from marketday.errors import JobLost, MarketdayError, ServiceError, ServiceUnavailable
-from marketday.settings import RESOURCE_CLASSES
 from operators import links
 from operators.calls import call_of, cleared
 from operators.hook import StepServiceHook
@@ -209,7 +208,8 @@ class StepOperator(Lineage, ResumableJobMixin, BaseOperator):
 
     @property
     def _limit(self) -> dt.timedelta:
-        return self.execution_timeout or dt.timedelta(seconds=max(size.seconds for size in RESOURCE_CLASSES.values()))
+        classes = settings.load().resource_classes.values()
+        return self.execution_timeout or dt.timedelta(seconds=max(size.seconds for size in classes))
 
     def _call(self, context: Any) -> Call:
         return call_of(

@@ -66,7 +66,7 @@ class Training(_Part):
     )
     history_days: int = Field(default=1460, ge=28, le=3650, description="Days of history that are learnt from.")
     rows: int = Field(
-        default=1_200_000,
+        default=1_100_000,
         ge=1000,
         description="Most days of series that are learnt from, drawn at random: more take longer and tell little more.",
     )

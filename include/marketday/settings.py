@@ -4,13 +4,15 @@ Every default is embedded: a folder below ``MARKETDAY_HOME`` (``./var`` unless s
 import; :func:`load` reads the environment when it is called.
 """
 
+import itertools
+import json
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from marketday.errors import SettingsError
+from marketday.errors import SettingsError, listed
 
 Size = Literal["S", "M", "L", "XL"]
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)]
@@ -25,7 +27,7 @@ class ResourceClass(NamedTuple):
     seconds: int
 
 
-# Cores (as threads) and seconds are applied by the step service; memory is what a machine for the step must have.
+# What each class is, where MARKETDAY_RESOURCE_CLASSES does not say otherwise.
 RESOURCE_CLASSES: dict[Size, ResourceClass] = {
     "S": ResourceClass(cores=1, memory_gib=2.0, seconds=300),
     "M": ResourceClass(cores=2, memory_gib=6.0, seconds=900),
@@ -39,6 +41,36 @@ def next_larger(size: Size) -> Size | None:
     sizes = list(RESOURCE_CLASSES)
     after = sizes.index(size) + 1
     return sizes[after] if after < len(sizes) else None
+
+
+def _completed(given: object) -> object:
+    """Complete the classes that are given, as ``{"S": {"seconds": 60}}``, with what they usually are."""
+    changes = json.loads(given) if isinstance(given, str) else given
+    if not isinstance(changes, dict) or not all(isinstance(change, dict) for change in changes.values()):
+        raise ValueError('not a JSON object of objects, such as {"S": {"memory_gib": 4}}')
+    if surplus := sorted(set(changes) - set(RESOURCE_CLASSES)):
+        raise ValueError(f"there is no class {listed(surplus)}; the classes are {listed(RESOURCE_CLASSES)}")
+    return {name: {**usual._asdict(), **changes.get(name, {})} for name, usual in RESOURCE_CLASSES.items()}
+
+
+def _ascending(classes: dict[Size, ResourceClass]) -> dict[Size, ResourceClass]:
+    """Refuse classes that are none, or that an attempt which ran out of memory would not be helped by."""
+    for name, limit in classes.items():
+        if min(limit) <= 0:
+            raise ValueError(f"class {name} has {limit}: each figure must be above 0")
+    for (small, one), (large, other) in itertools.pairwise(classes.items()):
+        if one.memory_gib >= other.memory_gib:
+            raise ValueError(
+                f"class {large} has {other.memory_gib:g} GiB, and must have more than class {small} with "
+                f"{one.memory_gib:g} GiB"
+            )
+    return classes
+
+
+ResourceClasses = Annotated[
+    dict[Size, ResourceClass], NoDecode, BeforeValidator(_completed), AfterValidator(_ascending)
+]
+"""Every class, each with more memory than the one before."""
 
 
 class Settings(BaseSettings):
@@ -71,6 +103,10 @@ class Settings(BaseSettings):
         ge=1.0,
         le=600.0,
         description="Seconds without a sign of life after which a service's jobs are lost.",
+    )
+    resource_classes: ResourceClasses = Field(
+        default_factory=dict,
+        description='What a step of a class may use, where not the usual, as JSON: {"S": {"memory_gib": 4}}.',
     )
     stage: Literal["development", "staging", "production"] = Field(
         default="development", description="Which environment this is: development, staging or production."
@@ -141,7 +177,9 @@ def load() -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = "MARKETDAY_" + str(first["loc"][0]).upper()
+        inside = "".join(f"[{part}]" for part in first["loc"][1:])
         description = Settings.model_fields[str(first["loc"][0])].description
         raise SettingsError(
-            f"{name}={first['input']!r}: {first['msg']}", hint=f"{name} is: {description} Unset it for the default."
+            f"{name}{inside}={first['input']!r}: {first['msg']}",
+            hint=f"{name} is: {description} Unset it for the default.",
         ) from error

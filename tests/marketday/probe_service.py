@@ -1,6 +1,6 @@
 """A real step service in a process of its own, with the probe steps beside or instead of the morning's.
 
-As a program: ``python probe_service.py PORT CLASSES [full]``. CLASSES is JSON: what differs in the resource classes.
+As a program: ``python probe_service.py PORT [full]``.
 """
 
 import contextlib
@@ -65,11 +65,14 @@ def running(
     url = f"http://127.0.0.1:{port}"
     settings.home.mkdir(parents=True, exist_ok=True)
     output = settings.home / f"service-{port}.log"
+    classes: dict[str, dict[str, float]] = {name: {"memory_gib": gib} for name, gib in (memory or {}).items()}
+    classes.setdefault("S", {})["seconds"] = seconds
     variables = {
         "MARKETDAY_HOME": str(settings.home),
         "MARKETDAY_RETAILERS": str(settings.retailers),
         "MARKETDAY_JOBS_URL": settings.jobs_database,
         "MARKETDAY_LEASE": str(settings.lease),
+        "MARKETDAY_RESOURCE_CLASSES": json.dumps(classes),
         "MARKETDAY_SERVICE_GRACE": "0",
         "MARKETDAY_SERVICE_SLOTS": str(slots),
         "MARKETDAY_SERVICE_URL": url,
@@ -78,9 +81,7 @@ def running(
         **(environment or {}),
     }
     migrations.migrate(settings.jobs_database)
-    classes: dict[str, dict[str, float]] = {name: {"memory_gib": gib} for name, gib in (memory or {}).items()}
-    classes.setdefault("S", {})["seconds"] = seconds
-    program = [sys.executable, str(HERE / "probe_service.py"), str(port), json.dumps(classes)]
+    program = [sys.executable, str(HERE / "probe_service.py"), str(port)]
     with output.open("w") as log:
         process = subprocess.Popen(
             [*program, *(["full"] if full else [])],
@@ -143,15 +144,12 @@ def _await_ready(service: Service) -> None:
     raise AssertionError(f"The service did not start:\n{service.output.read_text()}")
 
 
-def _main(port: str, classes: str, *full: str) -> None:
+def _main(port: str, *full: str) -> None:
     from marketday import settings
     from marketday.service import slots
     from marketday.service.server import serve
-    from marketday.settings import RESOURCE_CLASSES
     from marketday.steps import contract
 
-    for name, changes in json.loads(classes).items():
-        RESOURCE_CLASSES[name] = RESOURCE_CLASSES[name]._replace(**changes)
     if not full:
         contract._MODULES = ()
         slots.PRELOAD = ("without_steps", "marketday.service.child")

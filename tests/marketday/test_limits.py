@@ -16,7 +16,7 @@ from probe_service import all_gone
 from marketday.calls import Call
 from marketday.errors import OutOfMemory, StepError, TooLarge
 from marketday.service import limits
-from marketday.settings import ResourceClass, Settings
+from marketday.settings import RESOURCE_CLASSES, ResourceClass, Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 MIB = 1 << 20
@@ -201,16 +201,15 @@ def test_what_native_code_said_before_it_died_is_found_at_the_end_of_the_log(tmp
 
 
 def test_the_error_names_class_memory_and_what_comes_next():
-    size = ResourceClass(cores=2, memory_gib=6.0, seconds=900)
-    retried = limits.out_of_memory("train simulated", "M", size, 5 << 30, larger="L", cause="no room")
+    retried = limits.out_of_memory("train simulated", "M", RESOURCE_CLASSES, 5 << 30, larger="L", cause="no room")
     assert type(retried) is OutOfMemory
     assert retried.message == (
         "train simulated ran out of memory in class M: it had 5.0 GiB of 6 GiB and asked for more (no room)."
         " Its next attempt runs in class L, with 12 GiB"
     )
-    last = limits.out_of_memory("train simulated", "L", size, 7 << 30, larger=None)
+    last = limits.out_of_memory("train simulated", "L", RESOURCE_CLASSES, 13 << 30, larger=None)
     assert type(last) is TooLarge
-    assert last.message.endswith("it had 7.0 GiB of 6 GiB. No larger class is tried")
+    assert last.message.endswith("it had 13.0 GiB of 12 GiB. No larger class is tried")
     assert "block_size" in last.hint
 
 

@@ -72,7 +72,7 @@ def test_cancelling_also_ends_a_daemon_that_left_the_session_and_lost_its_parent
 
 
 def test_a_step_that_outgrows_its_class_runs_in_the_next_larger_one_and_then_is_too_large(settings):
-    with probe_service.running(settings, memory={"M": 0.2, "L": 0.5}) as service:
+    with probe_service.running(settings, memory={"S": 0.1, "M": 0.2, "L": 0.5}) as service:
         fits, never = call("grow", mib=300), call("grow", mib=700)
         first = ended(service, service.client.submit(fits))
         assert (first.size, first.status) == ("M", "failed")

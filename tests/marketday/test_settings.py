@@ -45,6 +45,33 @@ def test_a_log_level_that_is_none_is_answered_with_the_right_ones(monkeypatch: p
         settings.load()
 
 
+def test_resource_classes_may_be_others_and_what_is_left_out_stays(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MARKETDAY_RESOURCE_CLASSES", '{"S": {"memory_gib": 0.5, "seconds": 9}}')
+    classes = settings.load().resource_classes
+    assert classes["S"] == settings.ResourceClass(cores=1, memory_gib=0.5, seconds=9)
+    assert list(classes) == ["S", "M", "L", "XL"]
+    assert classes["M"] == settings.RESOURCE_CLASSES["M"]
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ("[]", "not a JSON object of objects"),
+        ('{"S": 4}', "not a JSON object of objects"),
+        ("S=4", "Expecting value"),
+        ('{"XS": {}}', "there is no class XS; the classes are S, M, L, XL"),
+        ('{"S": {"seconds": "many"}}', r"\[S\]\[seconds\]='many': .* valid integer"),
+        ('{"S": {"hours": 1}}', r"\[S\]\[hours\]=1: Extra inputs are not permitted"),
+        ('{"S": {"cores": 0}}', "class S has .* each figure must be above 0"),
+        ('{"S": {"memory_gib": 6}}', "class M has 6 GiB, and must have more than class S with 6 GiB"),
+    ],
+)
+def test_resource_classes_that_cannot_be_are_refused(monkeypatch: pytest.MonkeyPatch, given: str, says: str):
+    monkeypatch.setenv("MARKETDAY_RESOURCE_CLASSES", given)
+    with pytest.raises(SettingsError, match=rf"(?s)MARKETDAY_RESOURCE_CLASSES.*{says}"):
+        settings.load()
+
+
 def test_larger_classes_are_larger_in_every_way():
     classes = [settings.RESOURCE_CLASSES[size] for size in ("S", "M", "L", "XL")]
     for small, large in itertools.pairwise(classes):

@@ -18,10 +18,9 @@ from marketday.backtest.folders import Folders
 from marketday.backtest.plan import Plan
 from marketday.backtest.sources import Source
 from marketday.errors import JobLost, MarketdayError, from_dict
-from marketday.settings import RESOURCE_CLASSES, Settings
+from marketday.settings import ResourceClass, Settings
 
 Tell = Callable[[dt.date, str], None]
-_LARGEST_STEP = RESOURCE_CLASSES["L"]  # of `train`, the largest step of a morning
 _GIB = 2**30
 
 
@@ -31,10 +30,10 @@ class _Running(NamedTuple):
     connection: "Connection[Any, Any]"
 
 
-def default_jobs(origins: int) -> int:
-    """Return how many origins may be replayed at a time: each may use the cores and memory of its largest step."""
-    cores = len(os.sched_getaffinity(0)) // _LARGEST_STEP.cores
-    memory = int(psutil.virtual_memory().available / _GIB / _LARGEST_STEP.memory_gib)
+def default_jobs(origins: int, largest: ResourceClass) -> int:
+    """Return how many origins may be replayed at a time: each may use what its largest step may."""
+    cores = len(os.sched_getaffinity(0)) // largest.cores
+    memory = int(psutil.virtual_memory().available / _GIB / largest.memory_gib)
     return max(1, min(origins, cores, memory))
 
 

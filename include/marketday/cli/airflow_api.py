@@ -17,6 +17,7 @@ ENDED: frozenset[RunState] = frozenset({"success", "failed"})
 _POLL_SECONDS = 0.5
 _GRACE_SECONDS = 15.0
 _PAGE = 100
+_TRIES = 3
 _LAST = dt.datetime.max.replace(tzinfo=dt.UTC)
 
 
@@ -165,13 +166,9 @@ class Airflow:
         return any(dag["dag_id"] == dag_id for dag in found)
 
     def _send(self, method: str, path: str, **options: Any) -> dict[str, Any]:
-        try:
-            answer = self._client.request(method, path, **options)
-        except httpx.TransportError as error:
-            raise ServiceUnavailable(
-                f"Airflow at {self.url} does not answer: {type(error).__name__} {error}".rstrip(),
-                hint="Start it with `marketday up`, or add --embedded, or set MARKETDAY_AIRFLOW_URL to where it runs.",
-            ) from error
+        tries = 1
+        while _was_locked(answer := self._answer(method, path, **options)) and tries < _TRIES:
+            tries += 1
         if answer.status_code == httpx.codes.UNAUTHORIZED:
             raise ServiceError(
                 f"Airflow at {self.url} refuses the login",
@@ -180,3 +177,20 @@ class Airflow:
         if not answer.is_success:
             raise ServiceError(f"{method} {answer.url}: {answer.status_code}: {listed(answer.text.splitlines())}")
         return cast("dict[str, Any]", answer.json())
+
+    def _answer(self, method: str, path: str, **options: Any) -> httpx.Response:
+        try:
+            return self._client.request(method, path, **options)
+        except httpx.TransportError as error:
+            raise ServiceUnavailable(
+                f"Airflow at {self.url} does not answer: {type(error).__name__} {error}".rstrip(),
+                hint="Start it with `marketday up`, or add --embedded, or set MARKETDAY_AIRFLOW_URL to where it runs.",
+            ) from error
+
+
+def _was_locked(answer: httpx.Response) -> bool:
+    """Whether Airflow could not write to its database, and so has done nothing.
+
+    Its API server may wait for a lock of SQLite that another of its own requests holds, until it gives up after 5 s.
+    """
+    return answer.status_code == httpx.codes.INTERNAL_SERVER_ERROR and '"Database error"' in answer.text

@@ -113,7 +113,7 @@ def backtest(
         )
         with console.status("looking at what is known …"):
             todo = runs.missing(plan, settings, folders, again=again)
-        jobs = jobs or default_jobs(len(todo))
+        jobs = jobs or default_jobs(len(todo), settings.resource_classes["L"])  # of `train`
         done = len(plan.origins) - len(todo)
         console.print(
             f"{plan.retailer.title}: {len(plan.origins)} origins, {plan.retailer.horizon} days each"

@@ -12,7 +12,7 @@ import typer
 from marketday import settings as configuration
 from marketday.cli.console import Day, console
 from marketday.errors import MarketdayError, StepError
-from marketday.settings import RESOURCE_CLASSES, Settings, Size
+from marketday.settings import Settings, Size
 
 if TYPE_CHECKING:
     from marketday.calls import Call, Result
@@ -38,16 +38,16 @@ def list_steps() -> None:
 
     from marketday.steps import contract
 
-    contract.load_all(configuration.load().step_modules.split())
+    settings = configuration.load()
+    contract.load_all(settings.step_modules.split())
     table = Table("step", "version", "size", "reads", "writes", "what it does")
     for name in contract.names():
         found = contract.get(name)
         reads, writes = (", ".join(each.name for each in tables) for tables in (found.reads, found.writes))
         table.add_row(f"[bold]{name}[/]", str(found.version), found.size, reads, writes, escape(found.description))
     console.print(table)
-    sizes = (
-        f"{name}: {of.cores} cores, {of.memory_gib:g} GiB, {of.seconds} s" for name, of in RESOURCE_CLASSES.items()
-    )
+    classes = settings.resource_classes.items()
+    sizes = (f"{name}: {of.cores} cores, {of.memory_gib:g} GiB, {of.seconds} s" for name, of in classes)
     console.print("size: " + "; ".join(sizes))
 
 
@@ -94,14 +94,14 @@ def run_step(
     """
     from marketday.runners import pod
 
-    if size is not None:
-        os.environ.update(pod.threads(RESOURCE_CLASSES[size].cores))  # read by the libraries that are imported below
     if runner == "service":
         _refuse("they are for a step that runs here", size=size, result=result)
     if not retailer:
         _refuse("a call has them in it", day=day, block=block, param=param)
     try:
         settings = configuration.load()
+        if size is not None:  # read by the libraries that are imported below
+            os.environ.update(pod.threads(settings.resource_classes[size].cores))
         call = (
             _call_of_words(what, retailer, day=day, block=block, param=param or [], settings=settings)
             if retailer

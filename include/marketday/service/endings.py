@@ -6,7 +6,7 @@ from marketday.client import JobStatus
 from marketday.errors import JobLost, MarketdayError, OutOfMemory, TimedOut
 from marketday.service import limits
 from marketday.service.store import Ended
-from marketday.settings import RESOURCE_CLASSES, Settings, Size, next_larger
+from marketday.settings import Settings, Size, next_larger
 
 
 def lost(job: JobStatus, why: str, settings: Settings) -> Ended:
@@ -21,7 +21,7 @@ def lost(job: JobStatus, why: str, settings: Settings) -> Ended:
 
 def timed_out(job: JobStatus, size: Size, settings: Settings) -> Ended:
     """Return the end of a job that outlived the time limit of its class."""
-    seconds = RESOURCE_CLASSES[size].seconds
+    seconds = settings.resource_classes[size].seconds
     error = TimedOut(
         f"{name(job)} was not done within the step's time limit of {seconds} s (resource class {size})",
         hint="See in the log what takes so long, or give it a larger class in the retailer's `resources`.",
@@ -33,7 +33,7 @@ def timed_out(job: JobStatus, size: Size, settings: Settings) -> Ended:
 def out_of_memory(job: JobStatus, *, size: Size, own: Size, peak: int, settings: Settings, cause: str = "") -> Ended:
     """Return the end of a job that outgrew class ``size``: its next attempt gets a larger one than ``own``, once."""
     larger = next_larger(size) if size == own else None
-    error = limits.out_of_memory(name(job), size, RESOURCE_CLASSES[size], peak, larger=larger, cause=cause)
+    error = limits.out_of_memory(name(job), size, settings.resource_classes, peak, larger=larger, cause=cause)
     error.evidence = log_url(job, settings)
     return _failed(error)
 

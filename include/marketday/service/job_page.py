@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse
 
 from marketday.calls import Call, Result
 from marketday.client import JobStatus
-from marketday.settings import RESOURCE_CLASSES
+from marketday.settings import ResourceClass
 
 REFRESH_SECONDS = 5
 """How often the page of a job that has not ended loads itself again."""
@@ -31,9 +31,8 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; margin: 0; }
 _MIB = 1 << 20
 
 
-def job_page(job: JobStatus, call: Call, result: Result | None) -> HTMLResponse:
+def job_page(job: JobStatus, call: Call, result: Result | None, size: ResourceClass | None) -> HTMLResponse:
     """Return the page of one job: how it stands, what it was asked to do, and what to do if it failed."""
-    size = RESOURCE_CLASSES[job.size] if job.size else None
     rows = [
         ("State", _state(job)),
         ("Message", _text(job.message if job.error is None else "")),

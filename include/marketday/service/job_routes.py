@@ -130,7 +130,8 @@ def _log_path(jobs: Slots, job_id: str) -> Path:
 
 
 def _page(jobs: Slots, job: JobStatus) -> Response:
-    return job_page(job, jobs.store.call(job.job_id), jobs.store.result(job.job_id))
+    size = jobs.settings.resource_classes[job.size] if job.size else None
+    return job_page(job, jobs.store.call(job.job_id), jobs.store.result(job.job_id), size)
 
 
 def _job(jobs: Slots, job_id: str) -> JobStatus:

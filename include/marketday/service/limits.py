@@ -9,7 +9,7 @@ import os
 import re
 import resource
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import dask
@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from marketday.errors import OutOfMemory, TooLarge
 from marketday.service.job_log import tail
-from marketday.settings import RESOURCE_CLASSES, ResourceClass, Size
+from marketday.settings import ResourceClass, Size
 
 GIB = 1 << 30
 
@@ -61,14 +61,21 @@ def apply(limit: ResourceClass) -> None:
 
 
 def out_of_memory(
-    what: object, size: Size, limit: ResourceClass, peak: int, *, larger: Size | None, cause: str = ""
+    what: object,
+    size: Size,
+    classes: Mapping[Size, ResourceClass],
+    peak: int,
+    *,
+    larger: Size | None,
+    cause: str = "",
 ) -> OutOfMemory | TooLarge:
     """Return the error of a job of class ``size`` that did not have enough memory; ``peak`` is in bytes.
 
     ``larger`` is the class that its next attempt will have; None: there is none, and no attempt would help. ``cause``
     is what a library said that was refused memory.
     """
-    message = f"{what} ran out of memory in class {size}: it had {peak / GIB:.1f} GiB of {limit.memory_gib:g} GiB"
+    limit = classes[size].memory_gib
+    message = f"{what} ran out of memory in class {size}: it had {peak / GIB:.1f} GiB of {limit:g} GiB"
     message += f" and asked for more ({cause})" if cause else ""
     if larger is None:
         return TooLarge(
@@ -76,7 +83,7 @@ def out_of_memory(
             hint="Make its blocks smaller, or its class larger: `block_size` and `resources` of the retailer.",
         )
     return OutOfMemory(
-        f"{message}. Its next attempt runs in class {larger}, with {RESOURCE_CLASSES[larger].memory_gib:g} GiB",
+        f"{message}. Its next attempt runs in class {larger}, with {classes[larger].memory_gib:g} GiB",
         hint=f"Run it again. If it needs {larger} every day, say so in the retailer's `resources`.",
     )
 

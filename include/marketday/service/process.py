@@ -15,7 +15,6 @@ from typing import Any, cast
 
 from marketday.service import child
 from marketday.service.tree import Tree
-from marketday.settings import RESOURCE_CLASSES
 
 EXIT_SECONDS = 5.0
 """A process that has reported may take this long to end by itself, one that was killed to be gone."""
@@ -92,22 +91,23 @@ class JobProcess:
         return sorted(process.pid for process in left)
 
 
-def start_fork_server(preload: Sequence[str]) -> None:
+def start_fork_server(preload: Sequence[str], *, threads: int) -> None:
     """Start the server that processes are forked from, with modules imported, and wait until it is up.
+
+    ``threads`` is how many any of them may have in a library's pool.
 
     Raises:
         OSError, EOFError: it cannot be started.
 
     """
-    _limit_threads()
+    _limit_threads(min(threads, len(os.sched_getaffinity(0))))
     _CONTEXT.set_forkserver_preload([*preload, __name__])
     first = _start(child.nothing, {}, "first")
     multiprocessing.connection.wait([first.sentinel])
 
 
-def _limit_threads() -> None:
+def _limit_threads(threads: int) -> None:
     """Bound the thread pools of the libraries, which read this when the fork server imports them."""
-    threads = min(len(os.sched_getaffinity(0)), max(limit.cores for limit in RESOURCE_CLASSES.values()))
     for variable in ("POLARS_MAX_THREADS", "OMP_NUM_THREADS"):
         os.environ.setdefault(variable, str(threads))
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy starts these threads at import, before it is forked

@@ -14,7 +14,7 @@ from marketday.service import endings, limits
 from marketday.service.limits import Watch
 from marketday.service.process import EXIT_SECONDS, JobProcess
 from marketday.service.store import Ended, JobStore
-from marketday.settings import RESOURCE_CLASSES, Settings, Size
+from marketday.settings import Settings, Size
 from marketday.telemetry.logs import about
 
 _SAMPLE_SECONDS = 0.25
@@ -62,16 +62,17 @@ class RunningJob:
         self._log = log
         self._doom: Ended | None = None
         self._given_up = threading.Event()
+        limit = settings.resource_classes[self._size]
         self._process = JobProcess(
             str(call),
             call=call,
             settings=settings,
             context=about(job),
-            limit=RESOURCE_CLASSES[self._size],
+            limit=limit,
             log=log,
             traceparent=traceparent,
         )
-        self._watch = Watch(RESOURCE_CLASSES[self._size])
+        self._watch = Watch(limit)
 
     def end_as(self, how: Ended) -> None:
         """Let the job end so, with everything that it has started, unless it ends by itself first."""
@@ -94,7 +95,7 @@ class RunningJob:
         return self._record(how._replace(peak_memory=self._watch.peak or None))
 
     def _outcome(self) -> Ended:
-        deadline = time.monotonic() + RESOURCE_CLASSES[self._size].seconds
+        deadline = time.monotonic() + self._settings.resource_classes[self._size].seconds
         while not self._process.wait(_SAMPLE_SECONDS):
             self._watch.sample(self._process.pids)
             if how := self._doom or self._trespass(deadline):

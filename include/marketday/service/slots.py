@@ -61,7 +61,8 @@ class Slots:
     def start(self) -> None:
         """Start what jobs are forked from, and take jobs."""
         self._logs.mkdir(parents=True, exist_ok=True)
-        start_fork_server([*PRELOAD, *self.settings.step_modules.split()])
+        threads = max(limit.cores for limit in self.settings.resource_classes.values())
+        start_fork_server([*PRELOAD, *self.settings.step_modules.split()], threads=threads)
         self._failed_starts = 0
         self.telemetry.stopping = False
         self.ready = True

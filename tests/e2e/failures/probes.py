@@ -3,8 +3,6 @@
 What they leave and look for below the folder that their call names is the way in which a test talks to them.
 """
 
-import json
-import os
 import time
 from pathlib import Path
 
@@ -15,11 +13,6 @@ from marketday.steps import Context, Outputs, step
 
 SWOLLEN = 1 << 30
 """Bytes: more than class S has in these tests, less than class M."""
-
-for _name, _changes in json.loads(os.environ.get("MARKETDAY_RESOURCE_CLASSES", "{}")).items():
-    from marketday.settings import RESOURCE_CLASSES
-
-    RESOURCE_CLASSES[_name] = RESOURCE_CLASSES[_name]._replace(**_changes)
 
 
 @step("holds", writes=(tables.EVENTS,), size="M")
