@@ -96,7 +96,9 @@ class RunningJob:
 
     def _outcome(self) -> Ended:
         deadline = time.monotonic() + self._settings.resource_classes[self._size].seconds
-        while not self._process.wait(_SAMPLE_SECONDS):
+        pause = 0.0  # a job that ends within the first pause has had memory too
+        while not self._process.wait(pause):
+            pause = _SAMPLE_SECONDS
             self._watch.sample(self._process.pids)
             if how := self._doom or self._trespass(deadline):
                 self._doom = how

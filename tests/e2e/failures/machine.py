@@ -30,6 +30,7 @@ class Machine:
         with self._surroundings():
             self.settings = Settings()
         self.programs: dict[str, Session] = {}
+        self._ever: list[Session] = []
         self._platform: Platform
         self._close = ExitStack()
         self._how: dict[str, tuple[list[str], dict[str, str]]] = {}
@@ -39,6 +40,7 @@ class Machine:
         with self._surroundings():
             self._platform = self._close.enter_context(embedded.started(self.settings, lambda *_: None))
         self.programs = {session.name: session for session in self._platform.sessions}
+        self._ever += self._platform.sessions
         for name, session in self.programs.items():
             program = psutil.Process(session.pid)
             self._how[name] = (program.cmdline(), program.environ())
@@ -68,6 +70,7 @@ class Machine:
         before = self.programs[name]
         log = before.log.with_name(f"{name}-{time.time_ns()}.log")
         self.programs[name] = launch(name, command, env=env, log=log, patience=before.patience)
+        self._ever.append(self.programs[name])
         wait_until(lambda: not self._platform.missing(), seconds=90)
 
     def restart(self, name: str) -> None:
@@ -97,12 +100,17 @@ class Machine:
             os.kill(self.programs[name].pid, signal.SIGCONT)
 
     def processes(self) -> set[psutil.Process]:
-        """Return every process that belongs to the platform: those that have its home in their environment."""
+        """Return every process that belongs to the platform.
+
+        Its home is in their environment, or one of its programs has led their session: Airflow's workers write their
+        titles over their environment.
+        """
         home = str(self.settings.home.resolve())
-        return {process for process in psutil.process_iter() if _home(process) == home}
+        told = {process for process in psutil.process_iter() if _home(process) == home}
+        return told.union(*(session.members() for session in self._ever))
 
     def orphans(self) -> list[str]:
-        """Return the command lines of what belongs to the platform but to none of its programs' sessions: jobs, too."""
+        """Return what belongs to the platform and to the session of none of its programs: jobs, too."""
         sessions = {session.pid for session in self.programs.values()}
         found = []
         for process in self.processes():
