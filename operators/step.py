@@ -28,6 +28,9 @@ within them."""
 PAUSE = 10.0
 """Seconds until a service that does not answer is asked again."""
 
+LEAST_PAUSE = 5.0
+"""Seconds that a task without a worker waits at least, whatever the service says; see `triggers.SETTLES`."""
+
 _GONE = {Reason.LOST: "is lost", Reason.DISMISSED: "was cancelled"}
 
 
@@ -101,7 +104,7 @@ class StepOperator(Lineage, ResumableJobMixin, BaseOperator):
             try:
                 done: dict[str, Any] = self.execute_resumable(context)
             except ServiceUnavailable as away:
-                pause = jittered(away.retry_after or PAUSE)
+                pause = jittered(max(away.retry_after or PAUSE, LEAST_PAUSE if self.deferrable else 0.0))
                 if time.time() + pause > give_up_at:
                     raise
                 self.log.info("%s; asking again in %.1f s", away.message, pause)

@@ -27,6 +27,10 @@ LONG_POLL = MAX_WAIT
 AWAY = 5.0
 """How much less often a service is asked that does not answer."""
 
+SETTLES = 2.0
+"""Least seconds that a task waits in the triggerer. The scheduler takes a task that is back at work before it has heard
+that its worker let go of it for one that was killed, and uses up a retry (Airflow 3.3)."""
+
 _Key = tuple[asyncio.AbstractEventLoop, str]
 _clients: dict[_Key, asyncio.Task[StepServiceClient]] = {}
 _users: Counter[_Key] = Counter()
@@ -51,6 +55,14 @@ async def shared_client(url: str) -> AsyncIterator[StepServiceClient]:
             del _users[key], _clients[key]
             if making.done() and not making.cancelled() and making.exception() is None:
                 await making.result().aclose()
+
+
+@asynccontextmanager
+async def _settling() -> AsyncIterator[None]:
+    """Leave the block ``SETTLES`` seconds after it was entered at the soonest."""
+    began = time.monotonic()
+    yield
+    await asyncio.sleep(max(0.0, began + SETTLES - time.monotonic()))
 
 
 class Reason(StrEnum):
@@ -87,8 +99,9 @@ class JobTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Ask until the job is final, unknown, or the service has been away for too long."""
-        async with shared_client(self.url) as client:
-            yield await self._wait(client)
+        async with _settling(), shared_client(self.url) as client:
+            event = await self._wait(client)
+        yield event
 
     async def _wait(self, client: StepServiceClient) -> TriggerEvent:
         answered = time.monotonic()
@@ -120,9 +133,13 @@ class JobTrigger(BaseTrigger):
 
 
 class DeliveryTrigger(BaseTrigger):
-    """Waits until the day's delivery is there, at most until ``cut_off`` (ISO 8601 with offset)."""
+    """Waits until the day's delivery is there, at most until ``cut_off`` (ISO 8601 with offset).
 
-    def __init__(self, *, url: str, retailer: str, day: str, cut_off: str, pause: float = 10.0) -> None:
+    The service holds the question open, so that a delivery is seen at once; ``pause`` is how many seconds lie between
+    two questions.
+    """
+
+    def __init__(self, *, url: str, retailer: str, day: str, cut_off: str, pause: float = 1.0) -> None:
         super().__init__()
         self.url = url
         self.retailer = retailer
@@ -143,25 +160,30 @@ class DeliveryTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Ask until there is a delivery or it is too late."""
-        async with shared_client(self.url) as client:
-            yield await self._wait(client)
+        async with _settling(), shared_client(self.url) as client:
+            event = await self._wait(client)
+        yield event
 
     async def _wait(self, client: StepServiceClient) -> TriggerEvent:
         cut_off = dt.datetime.fromisoformat(self.cut_off)
+        left = (cut_off - dt.datetime.now(dt.UTC)).total_seconds()
         while True:
+            pause = self.pause
             try:
                 with http_call("delivery"):
-                    receipt = await client.adelivery(self.retailer, dt.date.fromisoformat(self.day))
+                    wait = max(0.0, min(LONG_POLL, left))
+                    receipt = await client.adelivery(self.retailer, dt.date.fromisoformat(self.day), wait)
                 message = "no delivery yet"
             except MarketdayError as error:
                 receipt, message = None, str(error)
+                pause *= AWAY
             if receipt:
                 return self._event(Reason.DELIVERED, f"delivery {receipt['id']} is there")
             left = (cut_off - dt.datetime.now(dt.UTC)).total_seconds()
             if left <= 0:
                 return self._event(Reason.CUT_OFF, message)
             self.log.info("%s %s: %s; the run goes on at %s", self.retailer, self.day, message, self.cut_off)
-            await asyncio.sleep(min(self.pause, left))
+            await asyncio.sleep(min(jittered(pause), left))
 
     def _event(self, status: Reason, message: str) -> TriggerEvent:
         return TriggerEvent({"status": status.value, "message": message, "retailer": self.retailer, "day": self.day})

@@ -14,6 +14,11 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeService]:
         yield service
 
 
+@pytest.fixture(autouse=True)
+def _no_scheduler_to_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("operators.triggers.SETTLES", 0.0)
+
+
 @pytest.fixture
 def context() -> Callable[..., dict]:
     """Make the context of a task's try: ``context(task, returned={"upstream": [its return values]})``."""

@@ -60,7 +60,7 @@ def test_without_the_triggerer_the_task_waits_in_its_worker(service, context):
     assert clean(deferrable=False).execute(context(clean()))["facts"] == {"refused": 2}
 
 
-@pytest.mark.parametrize(("full", "away", "pause"), [(1, 0, 1.0), (0, 1, 10.0)])
+@pytest.mark.parametrize(("full", "away", "pause"), [(1, 0, 5.0), (0, 1, 10.0)])
 def test_a_service_that_is_full_or_away_is_waited_for_without_using_up_a_retry(service, context, full, away, pause):
     service.full, service.away = full, away
     waiting = deferred(clean(), context(clean()))

@@ -31,9 +31,9 @@ def submitted(service) -> str:
         return client.submit(Call(step="clean", retailer="simulated", day=DAY)).job_id
 
 
-def delivery_trigger(url: str, cut_off: dt.datetime) -> DeliveryTrigger:
+def delivery_trigger(url: str, cut_off: dt.datetime, pause: float = 0.05) -> DeliveryTrigger:
     return DeliveryTrigger(
-        url=url, retailer="simulated", day="2025-03-03", cut_off=cut_off.astimezone().isoformat(), pause=0.05
+        url=url, retailer="simulated", day="2025-03-03", cut_off=cut_off.astimezone().isoformat(), pause=pause
     )
 
 
@@ -50,7 +50,14 @@ def test_a_job_trigger_serializes_to_what_rebuilds_it():
 
 def test_a_delivery_trigger_serializes_to_what_rebuilds_it():
     given = {"url": "http://s", "retailer": "r", "day": "2025-03-03", "cut_off": "2025-03-03T05:30:00+01:00"}
-    assert DeliveryTrigger(**given).serialize() == ("operators.triggers.DeliveryTrigger", {**given, "pause": 10.0})
+    assert DeliveryTrigger(**given).serialize() == ("operators.triggers.DeliveryTrigger", {**given, "pause": 1.0})
+
+
+def test_a_task_does_not_come_back_before_the_scheduler_knows_that_it_waits(service, monkeypatch):
+    monkeypatch.setattr("operators.triggers.SETTLES", 0.5)
+    began = time.monotonic()
+    assert fired(JobTrigger(url=service.url, job_id=submitted(service)))["status"] == "successful"
+    assert time.monotonic() - began >= 0.5
 
 
 def test_a_job_that_ends_well(service):
@@ -142,9 +149,12 @@ def test_a_trigger_that_is_cancelled_leaves_the_others_their_client(service):
     assert asyncio.run(ended()) == "successful"
 
 
-def test_a_delivery_is_seen_when_it_comes(service):
+def test_a_delivery_is_seen_when_it_comes_and_not_after_a_pause(service):
     threading.Timer(0.2, setattr, (service, "receipt", {"id": "d1"})).start()
-    assert fired(delivery_trigger(service.url, in_seconds(30))) == {
+    started = time.monotonic()
+    payload = fired(delivery_trigger(service.url, in_seconds(60), pause=60.0))
+    assert time.monotonic() - started < 5
+    assert payload == {
         "status": "delivered",
         "message": "delivery d1 is there",
         "retailer": "simulated",

@@ -83,7 +83,7 @@ class World:
         row.wait_for_execution(1)
         row.wait_for_task("deferred" if deferrable else "running")
         if deferrable:
-            wait_until(lambda: f"{row.task.task_id}/-1/1 (ID" in row.log, why=row._story)
+            wait_until(lambda: f"{row.task.task_id}/-1/1 (ID" in row.log, why=row.story)
         return row
 
 
@@ -117,18 +117,18 @@ class Row:
 
     def wait_for_execution(self, times: int) -> None:
         """Wait until the step has begun so many times."""
-        wait_until((self._place / f"begun-{times}").exists, 120, why=self._story)
+        wait_until((self._place / f"begun-{times}").exists, 120, why=self.story)
 
     def wait_for_task(self, *states: str, seconds: float = 60.0) -> None:
-        wait_until(lambda: self.task.state in states, seconds, why=self._story)
+        wait_until(lambda: self.task.state in states, seconds, why=self.story)
 
     def wait_for_try(self, number: int) -> None:
         """Wait until the task is in its ``number``-th try and has looked at the job of the one before."""
-        wait_until(lambda: self.task.try_number == number and "The job of an earlier try" in self.log, 60, self._story)
+        wait_until(lambda: self.task.try_number == number and "The job of an earlier try" in self.log, 60, self.story)
 
     def kill_worker(self) -> None:
         """SIGKILL the process in a worker that carries the task out."""
-        assert self.task.state == "running", self._story()
+        assert self.task.state == "running", self.story()
         os.kill(self.world.airflow.process_of(self.run, self.task), signal.SIGKILL)
 
     def clear(self) -> None:
@@ -149,14 +149,14 @@ class Row:
         """Wait until the run has ended, and see that it has ended so."""
         deadline = time.monotonic() + PATIENCE
         while (run := self.world.airflow.run(self.run)).state not in ENDED:
-            assert time.monotonic() < deadline, self._story()
+            assert time.monotonic() < deadline, self.story()
             time.sleep(0.2)
-        assert run.state == state, self._story()
+        assert run.state == state, self.story()
 
     def is_cancelled_within(self, seconds: float) -> None:
         """See that the one job is dismissed in time and that nothing of it is left, neither process nor effect."""
         wait_until(
-            lambda: self.jobs[-1].status == "dismissed" and not self.world.machine.orphans(), seconds, why=self._story
+            lambda: self.jobs[-1].status == "dismissed" and not self.world.machine.orphans(), seconds, why=self.story
         )
         assert self.rows().is_empty()
 
@@ -168,7 +168,7 @@ class Row:
         self.ends("success")
         assert self.rows().select("day", "name").rows() == [(self.day, self.step)]
         assert self._commits() == 1
-        assert [job.status == "successful" for job in self.jobs] == [False] * (attempts - 1) + [True], self._story()
+        assert [job.status == "successful" for job in self.jobs] == [False] * (attempts - 1) + [True], self.story()
         assert self.world.store.search(state="running") == self.world.store.search(state="accepted") == []
         assert self.world.machine.orphans() == []
         told = "\n".join([self.log, *map(self.world.page, self.jobs)])
@@ -183,7 +183,7 @@ class Row:
         table = DeltaTable(str(Path(self.world.settings.warehouse_url) / RETAILER / tables.EVENTS.name))
         return sum(commit.get("run_day") == str(self.day) for commit in table.history())
 
-    def _story(self) -> str:
+    def story(self) -> str:
         task = self.task
         jobs = [(job.attempt, job.status, job.message) for job in self.jobs]
         return f"{self.step} {self.day}: {task.state}, try {task.try_number}; jobs {jobs}; log:\n{self.log}"

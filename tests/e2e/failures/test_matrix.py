@@ -121,7 +121,7 @@ def outage(world: World) -> Outage:
 
 def test_a_task_that_wants_to_submit_while_the_service_is_gone_waits_for_it(outage: Outage):
     outage.submitting.has_its_effect_once("does not answer", "asking again in", attempts=1)
-    assert outage.submitting.task.try_number == 1, "an outage uses up no retry"
+    assert outage.submitting.task.try_number == 1, f"an outage uses up no retry: {outage.submitting.story()}"
 
 
 def test_a_task_that_polls_while_the_service_is_gone_hears_of_its_loss_afterwards(outage: Outage):
