@@ -22,7 +22,7 @@
 over HTTP and in Airflow.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 MAX_LISTED = 10
@@ -74,7 +74,20 @@ class RetailerError(MarketdayError):
 
 
 class DeliveryError(MarketdayError):
-    """A delivery cannot be accepted, or is not there."""
+    """A delivery cannot be accepted, or is not there.
+
+    ``where`` says as data what is at fault, as far as that is known: table, column, row (from 0), rule, and examples.
+    """
+
+    def __init__(
+        self, message: str, *, hint: str = "", evidence: str = "", where: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(message, hint=hint, evidence=evidence)
+        self.where = dict(where or {})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the error as JSON-ready data."""
+        return super().to_dict() | ({"where": self.where} if self.where else {})
 
 
 class WarehouseError(MarketdayError):
@@ -136,7 +149,10 @@ def from_dict(data: dict[str, Any]) -> MarketdayError:
     message = str(data.get("message", "no message"))
     if kind is JobFailed and data.get("type") != "JobFailed":
         message = f"{data.get('type')}: {message}"
-    return kind(message, hint=str(data.get("hint", "")), evidence=str(data.get("evidence", "")))
+    error = kind(message, hint=str(data.get("hint", "")), evidence=str(data.get("evidence", "")))
+    if isinstance(error, DeliveryError):
+        error.where = dict(data.get("where") or {})
+    return error
 
 
 def _subclasses(kind: type[MarketdayError]) -> list[type[MarketdayError]]:

@@ -3,21 +3,27 @@
 import datetime as dt
 import difflib
 import hashlib
+import os
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
+from marketday.checks import CHECKS, LEFT_OUT, Severity, misused
 from marketday.errors import RetailerError, listed
 from marketday.settings import Size
 
 # Lowest and highest number of each field of a cron line: minute, hour, day of the month, month, day of the week.
 _CRON_RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 _CRON_FIELD = re.compile(r"(\*|\d+(-\d+)?)(/\d+)?(,(\*|\d+(-\d+)?)(/\d+)?)*")
+
+_LONGEST_NAME = 100
+"""Characters that an error shows of what somebody took for a retailer's name."""
 
 
 def _time_zone(name: str) -> str:
@@ -66,7 +72,7 @@ class Training(_Part):
     )
     history_days: int = Field(default=1460, ge=28, le=3650, description="Days of history that are learnt from.")
     rows: int = Field(
-        default=1_100_000,
+        default=950_000,
         ge=1000,
         description="Most days of series that are learnt from, drawn at random: more take longer and tell little more.",
     )
@@ -115,6 +121,52 @@ class Gates(_Part):
     )
 
 
+class Checks(_Part):
+    """Which checks of a delivery hold; `marketday checks` lists them."""
+
+    left_out: tuple[str, ...] = Field(default=(), description="Codes of checks that do not hold here.")
+    severity: dict[str, Severity] = Field(
+        default_factory=dict, description="By code, another severity than the check's own: refuse, warn or fail."
+    )
+
+    @field_validator("left_out")
+    @classmethod
+    def _may_be_left_out(cls, codes: tuple[str, ...]) -> tuple[str, ...]:
+        _complain(misused(code, LEFT_OUT) for code in codes)
+        return codes
+
+    @field_validator("severity")
+    @classmethod
+    def _may_be_so(cls, given: dict[str, Severity]) -> dict[str, Severity]:
+        _complain(misused(code, severity) for code, severity in given.items())
+        return given
+
+    def of(self, code: str) -> Severity | None:
+        """Return the severity of a check here; None if it is left out."""
+        return None if code in self.left_out else self.severity.get(code, CHECKS[code].severity)
+
+
+def _complain(complaints: Iterable[str]) -> None:
+    if wrong := [complaint for complaint in complaints if complaint]:
+        raise ValueError("; ".join(wrong))
+
+
+class Maintenance(_Part):
+    """How what is stored is looked after."""
+
+    schedule: Cron = Field(
+        default="0 13 * * 0",
+        description="Cron line of the maintenance DAG, in the retailer's time zone: after the day's run has ended.",
+    )
+    retention_days: int = Field(
+        default=30,
+        ge=1,
+        le=3650,
+        description="Days for which every version of every table can be read. Those that a published run refers to can"
+        " be read for ever.",
+    )
+
+
 class Pin(_Part):
     """Which release of a step a pipeline uses."""
 
@@ -151,6 +203,12 @@ class Retailer(_Part):
         description="Days before the origin whose sales a daily delivery may still bring; days after the last known "
         "sales it always may.",
     )
+    replay_days: int = Field(
+        default=28,
+        ge=0,
+        le=366,
+        description="Days for which a refused row that waits for master data is tried again, every morning.",
+    )
     absent_sales: Literal["missing", "zero"] = Field(
         default="missing",
         description="What a listed product without a sales row means, on a day on which its location reports.",
@@ -166,6 +224,8 @@ class Retailer(_Part):
     calibration: Calibration = Calibration()
     orders: Orders | None = None
     gates: Gates = Gates()
+    maintenance: Maintenance = Maintenance()
+    checks: Checks = Checks()
 
     @property
     def zone(self) -> ZoneInfo:
@@ -191,6 +251,11 @@ def names(folder: Path) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
+def is_defined(name: str, folder: Path) -> bool:
+    """Whether there is a definition of that name, right or wrong."""
+    return _stat(folder / f"{name}.yaml") is not None
+
+
 def load(name: str, folder: Path) -> Retailer:
     """Read one definition; one that is as it was when it was last read is not read again.
 
@@ -199,18 +264,27 @@ def load(name: str, folder: Path) -> Retailer:
 
     """
     path = folder / f"{name}.yaml"
-    try:
-        state = path.stat()
-    except FileNotFoundError as error:
+    state = _stat(path)
+    if state is None:
         raise RetailerError(
-            f"There is no retailer {name!r} in {folder}",
+            f"There is no retailer {name[:_LONGEST_NAME]!r} in {folder}",
             hint=f"Use one of: {listed(names(folder)) or 'none is defined'}.",
-        ) from error
-    return _read(path, (state.st_mtime_ns, state.st_size, state.st_ino))
+        )
+    # A text: to hash and compare paths takes longer than all the rest of this.
+    return _read(str(path), (state.st_mtime_ns, state.st_size, state.st_ino))
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    """Return the state of a file; None: there is none, or none can have that name."""
+    try:
+        return path.stat()
+    except (OSError, ValueError):
+        return None
 
 
 @lru_cache(maxsize=1000)
-def _read(path: Path, _state: tuple[int, int, int]) -> Retailer:
+def _read(file: str, _state: tuple[int, int, int]) -> Retailer:
+    path = Path(file)
     name = path.stem
     try:
         text = path.read_text(encoding="utf-8")

@@ -13,6 +13,9 @@ from marketday.settings import Settings
 
 MASK = "***"
 
+TOKEN_PREFIX = "mdt_"  # noqa: S105  the part that is the same for all
+"""What every retailer's token begins with, so that one is known as a secret wherever it turns up."""
+
 # What the password of a setting is, also if somebody forgot to quote a "@" or a "/" in it: all up to the last "@".
 _URL = re.compile(r"^[a-z][\w+.-]*://(?P<user>[^:/@]*):(?P<password>.*)@[^@]*$", re.IGNORECASE | re.DOTALL)
 _DSN = re.compile(r"^https?://(?P<key>[^:@/]+)@")
@@ -26,6 +29,7 @@ _SHORTEST = 8
 # What is a secret wherever it stands, known or not. A quote may have backslashes before it: the text may be rendered.
 # Every repetition is bounded: a pattern must not take time that is quadratic in the length of what somebody sends us.
 _ANYWHERE = (
+    re.compile(rf"(?P<keep>{TOKEN_PREFIX})[\w-]{{32,64}}"),
     re.compile(r"(?P<keep>://[^\s:/@]{0,64}:)[^\s\"'\\]{1,1024}(?=@)"),
     re.compile(
         r"(?P<keep>\bauthorization\\{0,8}[\"']?\s{0,4}[:=,]\s{0,4}\\{0,8}(?:b?[\"'])?(?:\w{1,16}\s{1,4})?)[^\s\"',;\\]+",

@@ -82,9 +82,19 @@ class Settings(BaseSettings):
     warehouse: str = Field(
         default="", description="Delta tables: a folder or an object store URL. Default: HOME/warehouse."
     )
-    deliveries: Path | None = Field(
-        default=None, description="Folder of accepted deliveries. Default: HOME/deliveries."
+    deliveries: str = Field(
+        default="", description="Accepted deliveries: a folder or an object store URL. Default: HOME/deliveries."
     )
+    delivery_bytes: int = Field(default=2 << 30, ge=1, description="Bytes that one delivered file may have as sent.")
+    delivery_unfolded_bytes: int = Field(
+        default=4 << 30, ge=1, description="Bytes that one delivered file may have once it is decompressed and decoded."
+    )
+    delivery_rows: int = Field(default=100_000_000, ge=1, description="Rows that one delivered file may have.")
+    delivery_columns: int = Field(default=100, ge=1, description="Columns that one delivered file may have.")
+    delivery_memory: float = Field(
+        default=0.25, ge=0.1, le=64.0, description="GiB of memory for reading one delivered file."
+    )
+    delivery_seconds: int = Field(default=300, ge=1, description="Seconds that reading one delivered file may take.")
     reports: Path | None = Field(default=None, description="Folder of gate evidence and plots. Default: HOME/reports.")
     retailers: Path = Field(default=Path("include/retailers"), description="Folder of retailer definitions.")
     data: Path = Field(
@@ -94,6 +104,12 @@ class Settings(BaseSettings):
     service_slots: int = Field(default=2, ge=1, le=64, description="Jobs that one step service runs at a time.")
     service_token: SecretStr = Field(
         default=SecretStr(""), description="What callers of the step service must show. Default: nothing is asked for."
+    )
+    delivery_rate: int = Field(
+        default=6000,
+        ge=0,
+        description="Requests to the delivery API per minute from each retailer, and from each address that shows no"
+        " valid token. 0: any number.",
     )
     service_grace: float = Field(
         default=20.0, ge=0.0, le=3600.0, description="Seconds that running jobs get to end once the service must stop."
@@ -140,9 +156,9 @@ class Settings(BaseSettings):
         return self.warehouse or str((self.home / "warehouse").resolve())
 
     @property
-    def deliveries_path(self) -> Path:
+    def deliveries_url(self) -> str:
         """Root of the accepted deliveries."""
-        return (self.deliveries or self.home / "deliveries").resolve()
+        return self.deliveries or str((self.home / "deliveries").resolve())
 
     @property
     def reports_path(self) -> Path:

@@ -23,8 +23,10 @@ from marketday.tables.made import (
     EXPLANATIONS,
     FEATURES,
     FORECASTS,
+    INGESTED,
     MADE,
     MODELS,
+    NOTICES,
     ORDERS,
     PREDICTIONS,
     PUBLICATIONS,
@@ -33,11 +35,13 @@ from marketday.tables.made import (
     RUNS,
     VERDICTS,
 )
+from marketday.tables.refused import DECISIONS, JUDGED_REPLAYS, OUTCOMES, REPLAYS
 from marketday.tables.schema import RUN_DAY, Column, Pattern, Table, raw, staged
 
 RAW: dict[str, Table] = {table.name: raw(table) for table in DELIVERED}
+"""What delivered rows look like while they are checked; none of these is stored."""
 STAGED: dict[str, Table] = {table.name: staged(table) for table in DELIVERED}
-ALL: dict[str, Table] = {t.name: t for t in (*DELIVERED, *RAW.values(), *STAGED.values(), *MADE)}
+ALL: dict[str, Table] = {t.name: t for t in (*DELIVERED, *STAGED.values(), *MADE)}
 
 
 def get(name: str) -> Table:
@@ -55,17 +59,22 @@ def get(name: str) -> Table:
 __all__ = [
     "ALL",
     "CALIBRATION",
+    "DECISIONS",
     "DELIVERED",
     "EFFECTS",
     "EVENTS",
     "EXPLANATIONS",
     "FEATURES",
     "FORECASTS",
+    "INGESTED",
+    "JUDGED_REPLAYS",
     "LOCATIONS",
     "MADE",
     "MODELS",
+    "NOTICES",
     "OFFERS",
     "ORDERS",
+    "OUTCOMES",
     "PREDICTIONS",
     "PRICES",
     "PRODUCTS",
@@ -74,6 +83,7 @@ __all__ = [
     "QUARANTINE",
     "RAW",
     "RECENT_DAYS",
+    "REPLAYS",
     "RUNS",
     "RUN_DAY",
     "SALES",

@@ -215,12 +215,12 @@ DELIVERED: tuple[Table, ...] = (
     SUPPLIERS,
     PRODUCTS,
     LOCATIONS,
+    EVENTS,
     SALES,
     STOCK,
     PRICES,
     PROMOTIONS,
     OFFERS,
     WEATHER,
-    EVENTS,
 )
-"""In the order in which references can be checked: dimensions before facts."""
+"""In the order in which they can be checked: what is referred to first, and closed days before what was sold."""

@@ -3,6 +3,7 @@
 import pyarrow as pa
 
 from marketday.tables.catalogue import DAY, LOCATION_ID, PRODUCT_ID
+from marketday.tables.refused import DECISIONS, JUDGED_REPLAYS, OUTCOMES, REPLAYS
 from marketday.tables.schema import Column, Table
 
 _TEXT = pa.string()
@@ -58,6 +59,21 @@ COMMON_DISPERSION = Column(
 DISTRIBUTION = (MEAN, DISPERSION, ZERO_SHARE, COMMON_DISPERSION, FAMILY)
 MODEL = Column(name="model", type=_TEXT, description="Model that made it, as `kind@id`.")
 
+INGESTED = Table(
+    name="ingested",
+    kind="made",
+    description="The delivery that a morning is made from: one row for each of its tables, none without a delivery.",
+    key=("table",),
+    columns=(
+        Column(name="delivery", type=_TEXT, description="Id of the delivery."),
+        Column(name="sequence", type=_INT, description="How many-th delivery of the day it is.", minimum=1),
+        Column(name="kind", type=_TEXT, description="What it brings.", allowed=("history", "daily")),
+        Column(name="table", type=_TEXT, description="Delivered table."),
+        Column(name="sha256", type=_TEXT, description="SHA-256 of the delivered file."),
+        Column(name="rows", type=pa.int64(), description="Rows delivered.", minimum=0),
+    ),
+)
+
 QUARANTINE = Table(
     name="quarantine",
     kind="made",
@@ -69,6 +85,19 @@ QUARANTINE = Table(
         Column(name="reason", type=_TEXT, description="Code of the first rule that it broke."),
         Column(name="message", type=_TEXT, description="The rule and the value, for people."),
         Column(name="content", type=_TEXT, description="The row as delivered, as JSON."),
+    ),
+)
+
+NOTICES = Table(
+    name="notices",
+    kind="made",
+    description="What a check found in delivered rows that were accepted all the same.",
+    key=("table", "reason"),
+    columns=(
+        Column(name="table", type=_TEXT, description="Delivered table."),
+        Column(name="reason", type=_TEXT, description="Code of the rule that the rows broke."),
+        Column(name="rows", type=pa.int64(), description="Rows that broke it."),
+        Column(name="example", type=_TEXT, description="The rule and the value of one of them, for people."),
     ),
 )
 
@@ -275,6 +304,7 @@ VERDICTS = Table(
         Column(name="gate", type=_TEXT, description="clean, forecast or orders."),
         Column(name="expectation", type=_TEXT, description="Great Expectations type."),
         Column(name="subject", type=_TEXT, description="Table and column that it looks at."),
+        Column(name="code", type=_TEXT, description="Code of the check; empty for what is no check of a delivery."),
         Column(name="severity", type=_TEXT, description="What its failure means.", allowed=("warn", "fail")),
         Column(name="passed", type=pa.bool_(), description="Whether it was met."),
         Column(name="expected", type=_TEXT, description="In a sentence."),
@@ -319,8 +349,12 @@ RUNS = Table(
         Column(name="step", type=_TEXT, description="Step and version, as `clean@1`."),
         Column(name="state", type=_TEXT, description="How it ended.", allowed=("successful", "failed")),
         Column(name="key", type=_TEXT, description="Key of the call."),
+        Column(name="call", type=_TEXT, description="JSON: the call itself, with its parameters."),
+        Column(name="definition", type=_TEXT, description="JSON: the retailer's definition as it was."),
+        Column(name="release", type=_TEXT, description="What carried it out: releases of Marketday and its libraries."),
         Column(name="inputs", type=_TEXT, description="JSON: table to version read."),
         Column(name="outputs", type=_TEXT, description="JSON: table to content hash written."),
+        Column(name="written", type=_TEXT, description="JSON: table to version written."),
         Column(name="message", type=_TEXT, description="The error's message, or empty."),
         Column(name="started", type=pa.timestamp("us", tz="UTC"), description="Start of the execution."),
         Column(name="seconds", type=_REAL, description="Wall time.", unit="s"),
@@ -329,7 +363,13 @@ RUNS = Table(
 )
 
 MADE: tuple[Table, ...] = (
+    INGESTED,
     QUARANTINE,
+    NOTICES,
+    DECISIONS,
+    REPLAYS,
+    JUDGED_REPLAYS,
+    OUTCOMES,
     FEATURES,
     MODELS,
     PREDICTIONS,

@@ -81,8 +81,16 @@ UNREADABLE = Column(
 )
 
 
+REREAD = Column(
+    name="reread",
+    type=pa.string(),
+    nullable=True,
+    description="Numbers that were written with a decimal comma, as `column=text`; they could be read.",
+)
+
+
 def raw(table: Table) -> Table:
-    """Return the raw twin: the same columns, all nullable and unchecked, with the row's number and unreadable text."""
+    """Return the raw twin: the same columns, all nullable and unchecked, with the row's number and how it was read."""
     loose = tuple(
         replace(c, nullable=True, references="", minimum=None, maximum=None, allowed=(), pattern=None)
         for c in table.columns
@@ -91,7 +99,7 @@ def raw(table: Table) -> Table:
         name=f"raw_{table.name}",
         kind="raw",
         description=f"As delivered, unchecked: {table.description}",
-        columns=(*loose, ROW, UNREADABLE),
+        columns=(*loose, ROW, UNREADABLE, REREAD),
         key=("row",),
     )
 

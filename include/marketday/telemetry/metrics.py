@@ -7,7 +7,7 @@ are read from the job store whenever somebody asks: they outlive jobs and servic
 import datetime as dt
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import prometheus_client as prometheus
 from prometheus_client.core import GaugeMetricFamily
@@ -22,6 +22,9 @@ from marketday.telemetry.logs import harmless
 # job to end (a minute at most), some milliseconds.
 _JOB_SECONDS = (0.1, 0.3, 1, 3, 10, 30, 100, 300, 900, 1800, 3600, 7200)
 _REQUEST_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30, 60)
+
+Refused = Literal["no_token", "wrong_token", "not_its_own", "too_many", "other_site", "store_away"]
+"""Why a request was refused at the door: none of these tells which retailer was asked for."""
 
 
 class Recorded(NamedTuple):
@@ -48,6 +51,9 @@ class Metrics:
             buckets=_REQUEST_SECONDS,
             registry=registry,
         )
+        self._refused_requests = prometheus.Counter(
+            "marketday_http_refusals", "Requests that were not let in.", ("reason",), registry=registry
+        )
         self._jobs = prometheus.Counter("marketday_jobs", "Jobs that ended.", ("step", "state"), registry=registry)
         self._failures = prometheus.Counter(
             "marketday_job_failures", "Jobs that failed, by the error's type.", ("step", "error"), registry=registry
@@ -72,6 +78,8 @@ class Metrics:
         )
         build.labels(__version__, stage).set(1)
         # A counter that appears with its first increment is one whose first increment no rate() sees.
+        for reason in get_args(Refused):
+            self._refused_requests.labels(reason)
         for step in steps:
             for state in FINAL:
                 self._jobs.labels(step, state)
@@ -83,6 +91,10 @@ class Metrics:
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count a request that was answered; ``route`` is the route's template, so that labels stay few."""
         self._requests.labels(route, method, str(status)).observe(seconds)
+
+    def refused_request(self, reason: Refused) -> None:
+        """Count a request that was not let in."""
+        self._refused_requests.labels(reason).inc()
 
     def refused(self, step: str) -> None:
         """Count a call that found no free slot."""

@@ -43,9 +43,10 @@ class WatchedRequests:
                 errors.report(error, step=_route(scope))
                 raise
             finally:
-                self.metrics.request(_route(scope), _method(scope), status, time.perf_counter() - began)
-                told.rename(f"{_method(scope)} {_route(scope)}")
-                told.set({"http.route": _route(scope), "http.response.status_code": status})
+                route, method = _route(scope), _method(scope)
+                self.metrics.request(route, method, status, time.perf_counter() - began)
+                told.rename(f"{method} {route}")
+                told.set({"http.route": route, "http.response.status_code": status})
                 if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
                     told.fail(str(status), HTTPStatus(status).phrase)
 
