@@ -5,7 +5,7 @@ Every call has a timeout, and every failure is one of :mod:`marketday.errors`: n
 """
 
 import datetime as dt
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
@@ -24,8 +24,11 @@ FINAL: frozenset[State] = frozenset({"successful", "failed", "dismissed"})
 MAX_WAIT = 60.0
 """Seconds that one status call may wait for a job to end; below the idle timeouts of common proxies."""
 
-_DELIVERY_LIMIT = 120.0
-"""Seconds; the service reads a delivered file to its end before it answers."""
+_DELIVERY_LIMIT = 900.0
+"""Seconds; the service reads a delivered file to its end, and checks a delivery, before it answers."""
+
+_CHUNK = 1 << 20
+_PARQUET = {"Content-Type": "application/vnd.apache.parquet"}
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -184,25 +187,45 @@ class StepServiceClient:
         """
         return self._transport.send("GET", f"/jobs/{job_id}/logs").text
 
-    def deliver_table(self, retailer: str, day: dt.date, table: str, path: Path) -> dict[str, Any]:
-        """Send one table of a delivery, a Parquet file; a second time replaces the first.
+    def deliver_table(
+        self,
+        retailer: str,
+        day: dt.date,
+        table: str,
+        path: Path,
+        *,
+        headers: Mapping[str, str] = _PARQUET,
+        tell: Callable[[int], object] = bool,
+    ) -> dict[str, Any]:
+        """Send one table of a delivery; a second time replaces the first.
+
+        ``headers`` are the file's ``Content-Type`` and ``Content-Encoding``; ``tell`` is given the size of every part
+        that is on its way.
 
         Raises:
-            DeliveryError: it is not the table that the catalogue describes.
+            DeliveryError: it is not the table that the catalogue describes, or more than is taken.
 
         """
-        with path.open("rb") as file:
-            answer = self._transport.send(
-                "PUT",
-                f"/retailers/{retailer}/deliveries/{day}/{table}",
-                content=file,
-                headers={"Content-Type": "application/vnd.apache.parquet"},
-                limit=_DELIVERY_LIMIT,
-            )
+
+        def parts() -> Iterator[bytes]:
+            with path.open("rb") as file:
+                while part := file.read(_CHUNK):
+                    yield part
+                    tell(len(part))
+
+        answer = self._transport.send(
+            "PUT",
+            f"/retailers/{retailer}/deliveries/{day}/{table}",
+            content=parts(),
+            headers={**headers, "Content-Length": str(path.stat().st_size)},
+            limit=_DELIVERY_LIMIT,
+        )
         return _read(_Data, answer).root
 
     def complete_delivery(self, retailer: str, day: dt.date, kind: Literal["history", "daily"]) -> dict[str, Any]:
         """Hand the sent tables over as one delivery and return its receipt; doing it again returns the same receipt.
+
+        It has, per table, the rows received, accepted and quarantined, and what a correction changes.
 
         Raises:
             DeliveryError: a required table was not sent.
@@ -219,10 +242,11 @@ class StepServiceClient:
             return None
         return _read(_Data, answer).root
 
-    async def adelivery(self, retailer: str, day: dt.date) -> dict[str, Any] | None:
-        """Do what :meth:`delivery` does, without holding a thread."""
+    async def adelivery(self, retailer: str, day: dt.date, wait: float = 0.0) -> dict[str, Any] | None:
+        """Do what :meth:`delivery` does, without holding a thread, as soon as there is one or ``wait`` seconds over."""
         try:
-            answer = await self._transport.asend("GET", f"/retailers/{retailer}/deliveries/{day}")
+            path = f"/retailers/{retailer}/deliveries/{day}"
+            answer = await self._transport.asend("GET", path, **self._waiting(wait))
         except DeliveryError:
             return None
         return _read(_Data, answer).root

@@ -20,6 +20,9 @@ _UNAVAILABLE = (
 )
 """Answers that may be others later, unless they carry an error of ours."""
 
+_LATER = (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE)
+"""Answers that may be others later in any case, and that say when."""
+
 _FORBIDDEN = (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN)
 
 NOT_LET_IN = (
@@ -121,7 +124,7 @@ def _checked(answer: httpx.Response) -> httpx.Response:
         return answer
     problem = _problem(answer)
     error = problem.get("error")
-    if isinstance(error, Mapping) and answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+    if isinstance(error, Mapping) and answer.status_code not in _LATER:
         raise from_dict(dict(error))
     request = f"{answer.request.method} {answer.request.url}"
     message = str(problem.get("detail") or f"{request} was answered with {answer.status_code}: {answer.text[:200]}")

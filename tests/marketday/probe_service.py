@@ -152,7 +152,7 @@ def _main(port: str, *full: str) -> None:
 
     if not full:
         contract._MODULES = ()
-        slots.PRELOAD = ("without_steps", "marketday.service.child")
+        slots.PRELOAD = ("without_steps", "marketday.service.child", "marketday.service.intake")
     serve(settings.load(), port=int(port))
 
 

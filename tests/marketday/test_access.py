@@ -12,7 +12,11 @@ from marketday.client import StepServiceClient
 from marketday.errors import ServiceError, SettingsError
 from marketday.runners import service as runner
 from marketday.service.access import OPEN, Access
+from marketday.service.database import engine
+from marketday.service.known_tokens import KnownTokens
+from marketday.service.tokens import TokenStore
 from marketday.settings import Settings
+from marketday.telemetry.metrics import Metrics, Recorded
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "s3cret-of-the-service"
@@ -93,7 +97,13 @@ def test_no_log_and_no_representation_shows_it(service):
 
 @pytest.mark.parametrize("token", ["line\nbreak", "two words", "grün"])
 def test_a_token_that_no_header_can_carry_is_refused_by_both_sides_without_being_shown(token):
-    for made in (lambda: StepServiceClient("http://127.0.0.1", token=token), lambda: Access(FastAPI(), token)):
+    settings = Settings(service_token=token)
+    known = KnownTokens(TokenStore(engine("sqlite://")))
+    metrics = Metrics(stage="development", steps=[], recorded=lambda: Recorded((), ()))
+    for made in (
+        lambda: StepServiceClient("http://127.0.0.1", token=token),
+        lambda: Access(FastAPI(), settings, known, metrics),
+    ):
         with pytest.raises(SettingsError, match="no HTTP header can carry") as refused:
             made()
         assert token not in str(refused.value)

@@ -34,7 +34,7 @@ def url(request, tmp_path):
         url = request.getfixturevalue("postgres")
         opened = engine(url)
         with opened.begin() as connection:
-            connection.exec_driver_sql("DROP TABLE IF EXISTS jobs, alembic_version")
+            connection.exec_driver_sql("DROP TABLE IF EXISTS jobs, tokens, alembic_version")
         opened.dispose()
     migrations.migrate(url)
     return url

@@ -47,6 +47,17 @@ def test_a_definition_takes_its_name_from_its_file_and_defaults_for_the_rest(tmp
         ),
         (GOOD + "training:\n  rows: 10\n", 7, "or equal to 1000. Most days of series that are learnt from"),
         (GOOD + "source: sap\n", 6, "'simulator', 'm5', 'freshretailnet' or 'none'"),
+        (
+            GOOD + "checks:\n  left_out: [unit_scale]\n",
+            7,
+            "no check `unit_scale`; did you mean `units_scale`? Allowed: ",
+        ),
+        (GOOD + "checks:\n  left_out: [missing]\n", 7, "`missing` always holds. Others may be changed: wrong_encoding"),
+        (
+            GOOD + "checks:\n  severity: {volume: refuse}\n",
+            7,
+            "`volume` can be fail, warn, left out, not refuse",
+        ),
         (GOOD + "title: [\n", 7, "not YAML"),
         (GOOD.replace("title: Corner shop\n", ""), 1, "title: is missing: Name for people."),
         ("- a list\n", 1, "a mapping of keys to values"),
@@ -87,3 +98,12 @@ def test_the_definitions_that_come_with_the_project_are_right(settings: Settings
     assert {"simulated", "m5", "freshretailnet"} <= set(names)
     for name in names:
         retailers.load(name, settings.retailers)
+
+
+@pytest.mark.parametrize("name", ["nobody", "a\0b", 300 * "a"])
+def test_a_name_that_nobody_has_or_could_have_is_answered_with_those_that_there_are(tmp_path: Path, name: str):
+    write(tmp_path, GOOD)
+    assert not retailers.is_defined(name, tmp_path)
+    with pytest.raises(RetailerError, match=r"There is no retailer .{,110} in .*\n.*Use one of: corner"):
+        retailers.load(name, tmp_path)
+    assert retailers.is_defined("corner", tmp_path)

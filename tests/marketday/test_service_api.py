@@ -1,6 +1,7 @@
 """The step API over real HTTP: what each address answers, and that every error is a problem detail."""
 
 import datetime as dt
+import hashlib
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -214,7 +215,7 @@ def test_a_failed_jobs_result_is_the_steps_own_error(http):
         (("GET", "/nowhere", {}), 404, "Not Found"),
         (("PUT", "/retailers/nobody/deliveries/2026-03-02/sales", {"content": b""}), 404, "nobody"),
         (("PUT", "/retailers/simulated/deliveries/2026-03-02/secrets", {"content": b""}), 422, "secrets"),
-        (("PUT", "/retailers/simulated/deliveries/2026-03-02/sales", {"content": b"no parquet"}), 422, "Parquet"),
+        (("PUT", "/retailers/simulated/deliveries/2026-03-02/sales", {"content": b"PAR1"}), 422, "Parquet"),
         (("POST", "/retailers/simulated/deliveries/2026-03-03/complete", {"params": {"kind": "daily"}}), 422, "sales"),
         (("GET", "/retailers/simulated/deliveries/2026-03-03", {}), 404, "no accepted delivery"),
     ],
@@ -250,7 +251,8 @@ def test_a_delivered_table_is_streamed_in_and_handed_over_with_a_receipt(http, t
     address = "/retailers/simulated/deliveries/2026-03-04"
     with sales.open("rb") as file:
         measured = http.put(f"{address}/sales", content=file).json()
-    assert (measured["rows"], measured["bytes"]) == (0, sales.stat().st_size)
+    assert (measured["rows"], measured["sent_sha256"]) == (0, hashlib.sha256(sales.read_bytes()).hexdigest())
     receipt = http.post(f"{address}/complete", params={"kind": "daily"}).json()
     assert receipt["tables"] == {"sales": measured}
+    assert receipt["checks"]["sales"] == {"received": 0, "accepted": 0, "collapsed": 0, "quarantined": {}}
     assert http.get(address).json() == receipt

@@ -18,7 +18,7 @@ from marketday.service.database import METADATA, engine
 from marketday.service.migrations import Migrated
 from marketday.service.store import JobStore
 
-HEAD = "0002"
+HEAD = "0003"
 OLD_SCHEMA = """
     CREATE TABLE jobs (id VARCHAR(32) NOT NULL, "key" VARCHAR(64) NOT NULL, step VARCHAR NOT NULL,
         retailer VARCHAR NOT NULL, day DATE NOT NULL, block VARCHAR, call JSON NOT NULL,

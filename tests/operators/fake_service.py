@@ -51,6 +51,9 @@ class FakeService:
                     self.jobs[job_id]["dismissed"] = True
                 return 200, self.status(self.jobs[job_id]), {}
             case ["GET", "retailers", _, "deliveries", _]:
+                until = time.monotonic() + float(query.get("wait", ["0"])[0])
+                while self.receipt is None and time.monotonic() < until:
+                    time.sleep(0.02)
                 return (200, self.receipt, {}) if self.receipt else problem(404, DeliveryError("nothing yet"))
         return problem(404, ServiceError(f"there is no {path}"))
 

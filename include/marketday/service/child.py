@@ -47,7 +47,7 @@ def main(
     goes away. ``context`` is what every line of the log says about the job, ``traceparent`` its span.
     """
     _write_to(log)
-    threading.Thread(target=_end_with, args=(service,), daemon=True).start()
+    threading.Thread(target=end_with, args=(service,), daemon=True).start()
     limits.apply(limit)
     try:
         with carried_out(settings, context, traceparent):
@@ -75,7 +75,8 @@ def _write_to(log: Path) -> None:
     os.close(file)
 
 
-def _end_with(service: "Connection[Any, Any]") -> None:
+def end_with(service: "Connection[Any, Any]") -> None:
+    """Wait for the end of the service, and end this process and all that it has started."""
     # The service never sends anything: the connection becomes readable when its other end is gone.
     service.poll(None)
     Tree(os.getpid()).kill_descendants()

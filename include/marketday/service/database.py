@@ -1,15 +1,20 @@
-"""The job store's table, and the way to its database: SQLite or PostgreSQL."""
+"""The tables of the service's database, and the way to it: SQLite or PostgreSQL."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
 
-from marketday.errors import SettingsError
+from marketday.errors import ServiceUnavailable, SettingsError
 
 UNFINISHED = ("accepted", "running")
 
 PATIENCE_SECONDS = 5
 """For a connection, a statement or a lock: what a caller can wait for, and shorter than the usual lease."""
+
+_RETRY_AFTER_SECONDS = 5.0
+"""What a caller is told to wait where the database does not answer."""
 
 _THREADS = 40
 """Threads of the HTTP server: what anyio starts at most."""
@@ -48,6 +53,19 @@ ACTIVE = JOBS.c.state.in_(UNFINISHED)
 sa.Index("one_unfinished_job_per_key", JOBS.c.key, unique=True, sqlite_where=ACTIVE, postgresql_where=ACTIVE)
 # Metrics ask for each step's latest day at every scrape.
 sa.Index("ix_jobs_latest_day", JOBS.c.state, JOBS.c.retailer, JOBS.c.step, JOBS.c.day)
+# What retailers show to deliver: of each token, its hash.
+TOKENS = sa.Table(
+    "tokens",
+    METADATA,
+    sa.Column("id", sa.String(12), primary_key=True),
+    sa.Column("retailer", sa.String, nullable=False, index=True),
+    sa.Column("label", sa.String, nullable=False),
+    sa.Column("hash", sa.String(64), nullable=False, unique=True),
+    sa.Column("created", sa.String(40), nullable=False),
+    sa.Column("last_used", sa.String(40)),
+    sa.Column("expires", sa.String(40)),
+    sa.Column("revoked", sa.String(40)),
+)
 
 _HINT = "Give one such as postgresql://user:password@host/database, or unset it for SQLite in MARKETDAY_HOME."
 
@@ -72,6 +90,26 @@ def engine(url: str, patience: int = PATIENCE_SECONDS) -> sa.Engine:
     except (sa.exc.ArgumentError, ImportError) as error:
         raise SettingsError(f"MARKETDAY_JOBS_URL is no address of a job store: {error}", hint=_HINT) from error
     raise SettingsError(f"MARKETDAY_JOBS_URL={shown(parsed)} is neither SQLite nor PostgreSQL", hint=_HINT)
+
+
+@contextmanager
+def transaction(opened: sa.Engine) -> Iterator[sa.Connection]:
+    """Give a connection whose changes stay if the block ends without an error.
+
+    Raises:
+        ServiceUnavailable: the database does not answer within some seconds.
+
+    """
+    try:
+        with opened.begin() as connection:
+            yield connection
+    except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.InternalError, sa.exc.TimeoutError) as error:
+        reason = str(getattr(error, "orig", error)).split("\n", 1)[0]
+        raise ServiceUnavailable(
+            f"The job store {shown(opened.url)} does not answer: {reason}",
+            hint="Look at the database; the service goes on by itself as soon as it answers again.",
+            retry_after=_RETRY_AFTER_SECONDS,
+        ) from error
 
 
 def shown(url: sa.URL) -> str:

@@ -21,7 +21,7 @@ from marketday.settings import ResourceClass, Size
 
 GIB = 1 << 30
 
-_NICE = 5
+NICE = 5
 """A job's processes get about a third of the CPU time of the service itself, where both want it."""
 
 _RESERVED_FACTOR = 2.0
@@ -57,7 +57,7 @@ def apply(limit: ResourceClass) -> None:
     reserved = int(limit.memory_gib * GIB * _RESERVED_FACTOR) + _RESERVED_MORE
     resource.setrlimit(resource.RLIMIT_DATA, (reserved, reserved))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    os.nice(_NICE)
+    os.nice(NICE)
 
 
 def out_of_memory(

@@ -10,7 +10,13 @@ from marketday.steps.contract import load_all
 from marketday.telemetry.jobs import preload
 
 # The imports that steps put off until they need them, and that take longest.
-for library in ("dask.threaded", "great_expectations", "lightgbm", "marketday.service.child"):
+for library in (
+    "dask.threaded",
+    "great_expectations",
+    "lightgbm",
+    "marketday.service.child",
+    "marketday.service.intake",
+):
     importlib.import_module(library)
 load_all()
 preload()

@@ -1,19 +1,53 @@
 """Errors over HTTP: problem details (RFC 9457) with the error's own data beside them."""
 
 from http import HTTPStatus
-from typing import cast
+from typing import Any, cast
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from marketday.errors import MarketdayError, RetailerError, ServiceUnavailable, listed
+from marketday.deliveries.formats import UNSUPPORTED
+from marketday.deliveries.limits import LIMIT
+from marketday.errors import DeliveryError, MarketdayError, RetailerError, ServiceUnavailable, listed
 
 _OGC = "http://www.opengis.net/def/exceptions/ogcapi-processes-1/1.0/"
 NO_SUCH_PROCESS = f"{_OGC}no-such-process"
 NO_SUCH_JOB = f"{_OGC}no-such-job"
 RESULT_NOT_READY = f"{_OGC}result-not-ready"
+
+
+class Details(BaseModel):
+    """What every error is answered with: problem details (RFC 9457), and the error's own data."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    instance: str
+    error: dict[str, Any] | None = Field(default=None, description="What happened, what to do, where the proof lies.")
+    table: str | None = Field(default=None, description="Delivered table that is at fault.")
+    column: str | None = None
+    row: int | None = Field(default=None, description="Place of the first such row in its file, from 0.")
+    rule: str | None = Field(default=None, description="Code of the rule that was broken.")
+    examples: list[Any] = Field(default_factory=list, max_length=10)
+
+
+def _documented(description: str) -> dict[str, Any]:
+    return {
+        "description": description,
+        "content": {"application/problem+json": {"schema": Details.model_json_schema()}},
+    }
+
+
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    "4XX": _documented("The request cannot be answered as it is."),
+    422: _documented("Something in the request is not what it must be."),
+    "5XX": _documented("The service cannot answer now."),
+}
+"""Of every route, for the description of the API."""
 
 
 class Problem(Exception):  # noqa: N818  what RFC 9457 calls it
@@ -45,16 +79,29 @@ def answer(request: Request, status: int, detail: str, **more: object) -> JSONRe
 
 
 def _of_problem(request: Request, problem: Problem) -> JSONResponse:
-    return answer(request, problem.status, problem.error.message, type=problem.type, error=problem.error.to_dict())
+    return answer(request, problem.status, problem.error.message, type=problem.type, **_told(problem.error))
 
 
 def _of_error(request: Request, error: MarketdayError) -> JSONResponse:
     if isinstance(error, ServiceUnavailable):
-        later = answer(request, 503, error.message, error=error.to_dict())
+        later = answer(request, 503, error.message, **_told(error))
         later.headers["Retry-After"] = str(round(error.retry_after or 0))
         return later
-    status = 404 if isinstance(error, RetailerError) else 422
-    return answer(request, status, error.message, error=error.to_dict())
+    return answer(request, _status(error), error.message, **_told(error))
+
+
+def _status(error: MarketdayError) -> int:
+    if isinstance(error, RetailerError):
+        return HTTPStatus.NOT_FOUND
+    rule = str(error.where.get("rule", "")) if isinstance(error, DeliveryError) else ""
+    if rule == UNSUPPORTED:
+        return HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+    return HTTPStatus.REQUEST_ENTITY_TOO_LARGE if rule.startswith(LIMIT) else HTTPStatus.UNPROCESSABLE_ENTITY
+
+
+def _told(error: MarketdayError) -> dict[str, object]:
+    """Return the error as data, and beside it what a delivery's error is about: table, column, row, rule, examples."""
+    return {"error": error.to_dict(), **(error.where if isinstance(error, DeliveryError) else {})}
 
 
 def _of_request(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -69,4 +116,6 @@ def _of_http(request: Request, error: HTTPException) -> JSONResponse:
 
 
 def _of_bug(request: Request, _: Exception) -> JSONResponse:
-    return answer(request, 500, "The step service met an error of its own; its log has the traceback.")
+    problem = answer(request, 500, "The step service met an error of its own; its log has the traceback.")
+    problem.headers["Connection"] = "close"  # The server does that after such an error; who reuses it would be cut off.
+    return problem

@@ -1,4 +1,4 @@
-"""One job's process: forked from a server that has everything imported, watched, and ended with all that it started."""
+"""A process of its own for a job or a delivered file: forked from a server that has everything, watched, and ended."""
 
 import contextlib
 import ctypes
@@ -27,19 +27,19 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 
 class JobProcess:
-    """A running process that carries out :func:`child.main`, and whatever it starts.
+    """A running process that carries out ``main``, a job unless told otherwise, and whatever it starts.
 
-    Only the thread that supervises the job may use it.
+    Only the thread that supervises it may use it.
 
     Raises:
         OSError, EOFError: no process could be started.
 
     """
 
-    def __init__(self, name: str, **arguments: Any) -> None:
+    def __init__(self, name: str, main: Callable[..., None] = child.main, **arguments: Any) -> None:
         self._connection, theirs = _CONTEXT.Pipe()
         try:
-            self._process = _start(child.main, {**arguments, "service": theirs}, name)
+            self._process = _start(main, {**arguments, "service": theirs}, name)
         except BaseException:
             self._connection.close()
             raise

@@ -8,21 +8,16 @@ the clock (UTC) of the host that asks, so the hosts' clocks must agree to within
 import datetime as dt
 import sqlite3
 import uuid
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from marketday.calls import Call, Result
 from marketday.client import JobStatus, Link, State
-from marketday.errors import ServiceUnavailable
-from marketday.service.database import ACTIVE, JOBS, UNFINISHED, engine, shown
+from marketday.service.database import ACTIVE, JOBS, UNFINISHED, engine, transaction
 from marketday.settings import Size
 from marketday.telemetry.metrics import Recorded
-
-_RETRY_AFTER_SECONDS = 5.0
-"""What a caller is told to wait where the store does not answer."""
 
 
 class Ended(NamedTuple):
@@ -42,26 +37,26 @@ class JobStore:
     """
 
     def __init__(self, url: str) -> None:
-        self._engine = engine(url)
+        self.engine = engine(url)
         self._observer: Any = None
 
     def close(self) -> None:
         """Close the connections."""
         if self._observer is not None:
             self._observer.close()
-        self._engine.dispose()
+        self.engine.dispose()
 
     def revision(self) -> int | None:
         """Return a number that is another one after every change of the store, whoever made it.
 
         It is there at once, without waiting; None where the store could not tell so fast. One thread may ask.
         """
-        if self._engine.dialect.name != "sqlite":
+        if self.engine.dialect.name != "sqlite":
             return None
         try:
             if self._observer is None:
                 # SQLite counts the changes that come from other connections, so this one is used for nothing else.
-                self._observer = sqlite3.connect(self._engine.url.database or "", timeout=0, check_same_thread=False)
+                self._observer = sqlite3.connect(self.engine.url.database or "", timeout=0, check_same_thread=False)
             (revision,) = self._observer.execute("PRAGMA data_version").fetchone()
         except sqlite3.OperationalError:  # whoever asks it anything else will hear why
             return None
@@ -105,7 +100,7 @@ class JobStore:
         }
         insert = sa.insert(JOBS).values(row).returning(JOBS)
         try:
-            with self._begin() as connection:
+            with transaction(self.engine) as connection:
                 return _status(dict(connection.execute(insert).mappings().one())), True
         except sa.exc.IntegrityError:
             # Another replica was first. Its job is the latest of the key, and joined though it may have ended since.
@@ -125,7 +120,7 @@ class JobStore:
 
     def unfinished_among(self, job_ids: Collection[str]) -> set[str]:
         """Return those of the jobs that are accepted or running."""
-        with self._begin() as connection:
+        with transaction(self.engine) as connection:
             return set(connection.scalars(sa.select(JOBS.c.id).where(JOBS.c.id.in_(job_ids), ACTIVE)))
 
     def attempts(self, key: str, limit: int = 10) -> list[JobStatus]:
@@ -138,13 +133,13 @@ class JobStore:
 
     def result(self, job_id: str) -> Result | None:
         """Return the job's result, or None if it has none."""
-        with self._begin() as connection:
+        with transaction(self.engine) as connection:
             data = connection.scalar(sa.select(JOBS.c.result).where(JOBS.c.id == job_id))
         return None if data is None else Result.model_validate(data)
 
     def call(self, job_id: str) -> Call:
         """Return the call that a job, which there must be, carries out."""
-        with self._begin() as connection:
+        with transaction(self.engine) as connection:
             return Call.model_validate(
                 connection.execute(sa.select(JOBS.c.call).where(JOBS.c.id == job_id)).scalar_one()
             )
@@ -158,7 +153,7 @@ class JobStore:
         """Make an accepted job a running one and return it; None if it is accepted no more."""
         begun = sa.update(JOBS).where(JOBS.c.id == job_id, JOBS.c.state == "accepted")
         values = {"state": "running", "started": _now(), "updated": _now()}
-        with self._begin() as connection:
+        with transaction(self.engine) as connection:
             row = connection.execute(begun.values(values).returning(JOBS)).mappings().one_or_none()
         return None if row is None else _status(dict(row))
 
@@ -169,14 +164,14 @@ class JobStore:
         """
         values = {name: value for name, value in how._asdict().items() if value not in ("", None)}
         ended = sa.update(JOBS).where(JOBS.c.id == job_id, ACTIVE, *([_expired()] if if_expired else []))
-        with self._begin() as connection:
+        with transaction(self.engine) as connection:
             done = connection.execute(ended.values(**values, finished=_now(), updated=_now()))
         return done.rowcount == 1
 
     def renew(self, job_ids: Collection[str], lease: float) -> set[str]:
         """Make the leases of unfinished jobs run for ``lease`` seconds from now, and return which of them these are."""
         renewed = sa.update(JOBS).where(JOBS.c.id.in_(job_ids), ACTIVE).values(lease=_now(lease))
-        with self._begin() as connection:
+        with transaction(self.engine) as connection:
             return set(connection.scalars(renewed.returning(JOBS.c.id)))
 
     def expired(self) -> list[JobStatus]:
@@ -194,7 +189,7 @@ class JobStore:
         )
         of_latest_day = sa.and_(*(JOBS.c[name] == latest.c[name] for name in ("retailer", "step", "day")))
         query = sa.select(JOBS).join(latest, of_latest_day).where(successful).order_by(JOBS.c.finished)
-        with self._begin() as connection:
+        with transaction(self.engine) as connection:
             rows = [dict(row) for row in connection.execute(query).mappings()]
         last = {(row["retailer"], row["step"], row["block"]): row for row in rows}
         successes = [(_status(row), Result.model_validate(row["result"])) for row in last.values()]
@@ -209,22 +204,9 @@ class JobStore:
         limit: int = 10_000,
         order: Sequence[sa.ColumnElement[Any]] = (JOBS.c.created.desc(), JOBS.c.attempt.desc()),
     ) -> list[JobStatus]:
-        with self._begin() as connection:
+        with transaction(self.engine) as connection:
             rows = connection.execute(sa.select(JOBS).where(*conditions).order_by(*order).limit(limit))
             return [_status(dict(row)) for row in rows.mappings()]
-
-    @contextmanager
-    def _begin(self) -> Iterator[sa.Connection]:
-        try:
-            with self._engine.begin() as connection:
-                yield connection
-        except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.InternalError, sa.exc.TimeoutError) as error:
-            reason = str(getattr(error, "orig", error)).split("\n", 1)[0]
-            raise ServiceUnavailable(
-                f"The job store {shown(self._engine.url)} does not answer: {reason}",
-                hint="Look at the database; the service goes on by itself as soon as it answers again.",
-                retry_after=_RETRY_AFTER_SECONDS,
-            ) from error
 
 
 def _status(row: dict[str, Any]) -> JobStatus:

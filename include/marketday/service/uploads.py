@@ -1,0 +1,62 @@
+"""Bodies on their way to the disk: as they come, no more of them in memory than a chunk, and no more than may be."""
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from http import HTTPStatus
+from pathlib import Path
+
+import anyio
+from fastapi import Request
+from starlette.requests import ClientDisconnect
+
+from marketday.deliveries.limits import too_much
+from marketday.errors import DeliveryError, ServiceUnavailable
+from marketday.service.problems import Problem
+from marketday.settings import Settings
+
+
+def clear(settings: Settings) -> None:
+    """Remove what a service that died has left in this home."""
+    shutil.rmtree(_incoming(settings), ignore_errors=True)
+
+
+@contextlib.contextmanager
+def folder(settings: Settings) -> Iterator[Path]:
+    """Give a folder for one request."""
+    incoming = _incoming(settings)
+    incoming.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=incoming) as name:
+        yield Path(name)
+
+
+async def receive(request: Request, path: Path, *, table: str, most: int) -> None:
+    """Write the request's body to ``path``.
+
+    Raises:
+        DeliveryError: it has more than ``most`` bytes; what it claims to have is believed before any of it is read.
+        ServiceUnavailable: there is no room for it.
+        Problem: the sender went away.
+
+    """
+    claimed = request.headers.get("content-length", "")
+    if claimed.isdigit() and int(claimed) > most:
+        raise too_much(table, "body", int(claimed), most)
+    size = 0
+    try:
+        async with await anyio.open_file(path, "wb") as file:
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > most:
+                    raise too_much(table, "body", size, most)
+                await file.write(chunk)
+    except ClientDisconnect as error:
+        gone = DeliveryError(f"{table}: the body ended after {size:,} bytes, before it was complete")
+        raise Problem(HTTPStatus.BAD_REQUEST, gone) from error
+    except OSError as error:
+        raise ServiceUnavailable(f"{table}: the body cannot be kept: {error.strerror}", retry_after=30) from error
+
+
+def _incoming(settings: Settings) -> Path:
+    return settings.home / "incoming"
