@@ -6,7 +6,7 @@ millions) and states what is expected of them. :func:`run_gate` validates, and k
 Great Expectations takes seconds to import, so import this package only where a gate is run.
 """
 
-from marketday.gates import clean, forecast, orders
+from marketday.gates import clean, forecast, orders, sales
 from marketday.gates.validation import Suite, Summaries, Verdict, expect, run_gate
 
-__all__ = ["Suite", "Summaries", "Verdict", "clean", "expect", "forecast", "orders", "run_gate"]
+__all__ = ["Suite", "Summaries", "Verdict", "clean", "expect", "forecast", "orders", "run_gate", "sales"]

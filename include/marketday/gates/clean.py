@@ -1,19 +1,16 @@
-"""Gate after cleaning: whether a forecast may be built on this delivery.
-
-All days of one delivery are judged as they will stand once it is loaded, so that a correction of a few rows of an
-older day is compared with the whole day.
-"""
+"""Gate after cleaning: whether a forecast may be built on this delivery."""
 
 import datetime as dt
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import great_expectations.expectations as gxe
 import polars as pl
 
-from marketday.gates.validation import Suite, expect
-from marketday.retailers import Gates
-
-WEEKS = 8
-"""Weeks whose same weekdays say what is usual: two months, short enough to follow the season."""
+from marketday.checks import CHECKS
+from marketday.gates import days, sales
+from marketday.gates.validation import Severity, Suite, expect
+from marketday.retailers import Checks, Gates, Retailer
 
 PRICE_FACTOR = 3.0
 """A median price change beyond this is a wrong currency or decimal point rather than a promotion."""
@@ -21,10 +18,24 @@ PRICE_FACTOR = 3.0
 OUTSIDE_SHARE = 1 / 3
 """Most of the locations that may have unusual volumes before it is the delivery's fault rather than theirs."""
 
-REPORTING_SHARE = 0.5
+REPORTING_SHARE = 2 / 3
 """Least of last week's locations that must report."""
 
 _RESEND = "Ask the retailer for a corrected delivery of the day and clear the run from `ingest` on."
+
+
+class Sales(NamedTuple):
+    """The sales of a delivery and those known before, per location and day, as :func:`sales.daily` makes them."""
+
+    rows: int
+    """Rows that were delivered."""
+    delivered: pl.DataFrame
+    known: pl.DataFrame
+    """Of the delivered days."""
+    both: pl.DataFrame
+    """As they will stand once the delivery is loaded, with the weeks before."""
+    closed: pl.DataFrame
+    """``location_id`` and ``day`` of the delivered days on which a location was closed."""
 
 
 def refused_rows(accepted: dict[str, int], refused: dict[str, int]) -> pl.DataFrame:
@@ -35,56 +46,16 @@ def refused_rows(accepted: dict[str, int], refused: dict[str, int]) -> pl.DataFr
     return counts.with_columns(refused_share=pl.when(total > 0).then(pl.col("refused") / total))
 
 
-def volumes(daily: pl.DataFrame, days: pl.Series, closed: pl.DataFrame) -> pl.DataFrame:
-    """Return per location and day of ``days`` what was sold against what is usual on that weekday.
-
-    ``daily`` has ``location_id``, ``day`` and ``units``, one row per location and day with sales, from ``WEEKS`` weeks
-    before the first of ``days`` on. Rows of ``closed`` (``location_id``, ``day``) are not judged.
-
-    Columns: ``location_id``, ``day``, ``units`` (0 if none reported), ``reports``, ``reported_week_ago``, ``weeks`` (of
-    history), ``usual`` and ``against_usual`` (both null without history).
-    """
-    past = pl.concat(
-        daily.with_columns(pl.col("day") + pl.duration(weeks=back), back=pl.lit(back)) for back in range(1, WEEKS + 1)
-    ).filter(pl.col("day").is_in(days.implode()))
-    usual = past.group_by("location_id", "day").agg(
-        pl.col("units").mean().alias("usual"),
-        pl.len().alias("weeks"),
-        (pl.col("back") == 1).any().alias("reported_week_ago"),
-    )
-    now = daily.filter(pl.col("day").is_in(days.implode())).with_columns(reports=pl.lit(value=True))
-    both = now.join(usual, on=["location_id", "day"], how="full", coalesce=True)
-    return (
-        both.join(closed, on=["location_id", "day"], how="anti")
-        .with_columns(
-            pl.col("units", "weeks").fill_null(0), pl.col("reports", "reported_week_ago").fill_null(value=False)
-        )
-        .with_columns(against_usual=pl.when(pl.col("usual") > 0).then(pl.col("units") / pl.col("usual")))
-        .sort("day", "location_id")
-    )
-
-
-def by_day(volumes: pl.DataFrame, gates: Gates) -> pl.DataFrame:
-    """Return per day: ``total_against_usual``, ``locations_outside``, ``locations_reporting`` (shares), ``weeks``."""
-    judged = pl.col("against_usual").is_not_null()
-    outside = ~pl.col("against_usual").is_between(gates.volume_low, gates.volume_high)
-    week_ago = pl.col("reported_week_ago").sum()
-    return (
-        volumes.group_by("day")
-        .agg(
-            (pl.col("units").filter(judged).sum() / pl.col("usual").filter(judged).sum()).alias("total_against_usual"),
-            outside.filter(judged).mean().alias("locations_outside"),
-            pl.when(week_ago > 0).then(pl.col("reports").sum() / week_ago).alias("locations_reporting"),
-            pl.col("weeks").max(),
-        )
-        .with_columns(pl.col("day").cast(pl.String), pl.col("total_against_usual").fill_nan(None))
-        .sort("day")
-    )
-
-
-def last_day_by_location(volumes: pl.DataFrame) -> pl.DataFrame:
-    """Return the last day's volumes, one row per location."""
-    return volumes.filter(pl.col("day") == pl.col("day").max()).select("location_id", "units", "usual", "against_usual")
+def noticed(notices: pl.DataFrame, checks: Checks) -> pl.DataFrame:
+    """Return per ``table`` how many accepted rows broke each row check that only warns here, in columns by code."""
+    counted = {(row["table"], row["reason"]): row["rows"] for row in notices.to_dicts()}
+    warned = [check for check in CHECKS.values() if check.of == "rows" and checks.of(check.code) == "warn"]
+    looked_at = list(dict.fromkeys(table for check in warned for table in check.tables))
+    columns = {
+        check.code: [counted.get((table, check.code), 0) if table in check.tables else None for table in looked_at]
+        for check in warned
+    }
+    return pl.DataFrame({"table": looked_at, **columns})
 
 
 def price_changes(delivered: pl.LazyFrame, before: pl.LazyFrame) -> pl.DataFrame:
@@ -98,100 +69,114 @@ def price_changes(delivered: pl.LazyFrame, before: pl.LazyFrame) -> pl.DataFrame
     return delivered.join(last, on=series).group_by("location_id").agg(change).sort("location_id").collect()
 
 
-def window(last: dt.date, late_days: int) -> tuple[dt.date, dt.date]:
-    """Return the first judged day and the first day of its history; ``last`` is the last delivered day."""
-    first = last - dt.timedelta(days=late_days)
-    return first, first - dt.timedelta(weeks=WEEKS)
+def stock_ends_early(rows: int, last_stock: str | None, last_sales: str | None) -> pl.DataFrame:
+    """Return whether the stock of ``rows`` rows breaks off in key order before the last location with sales."""
+    early = rows in sales.LIMITS and last_stock is not None and last_sales is not None and last_stock < last_sales
+    return _ends("stock", last_stock if early else None)
 
 
-def suite(gates: Gates) -> Suite:
-    """Return what is expected of the summaries ``tables``, ``delivery``, ``days``, ``locations`` and ``prices``."""
-    between = gxe.ExpectColumnValuesToBeBetween
-    volume = f"between {gates.volume_low:g} and {gates.volume_high:g} times the mean of the last {WEEKS} same weekdays"
+def of_sales(given: Sales, gates: Gates) -> dict[str, pl.DataFrame]:
+    """Return the summaries of delivered sales: ``days``, ``locations`` and ``sales``, a row about all of them."""
+    delivered_days = given.delivered["day"].unique().sort()
+    last: dt.date = delivered_days[-1]
+    volumes = sales.volumes(given.both, delivered_days, given.closed)
+    end = sales.ends_early(given.rows, volumes, given.both)
+    if end:
+        # What is missing then is said once; whether the rest is plausible is another question.
+        volumes = volumes.filter((pl.col("day") < last) | (pl.col("location_id") < end))
     return {
-        "tables": [
-            expect(
-                between,
-                "delivered rows",
-                column="refused_share",
-                max_value=gates.refused_share,
-                severity="fail",
-                expected=f"At most {gates.refused_share:.0%} of a table's rows are refused by the checks.",
-                advice=f"Read the reasons in the table `quarantine`. {_RESEND}",
-            )
-        ],
-        "delivery": [
-            expect(
-                between,
-                "sales",
-                column="rows",
-                min_value=1,
-                severity="warn",
-                expected="The delivery brings sales.",
-                advice="The run goes on in degraded mode. Clear it from `ingest` on once the sales are delivered.",
-            )
-        ],
-        "days": [
-            expect(
-                between,
-                "sales.units in total",
-                column="total_against_usual",
-                min_value=gates.volume_low,
-                max_value=gates.volume_high,
-                severity="fail",
-                expected=f"The units sold in all locations are {volume}.",
-                advice=f"Look for a wrong unit, doubled or missing rows, an unannounced closing day. {_RESEND}",
-            ),
-            expect(
-                between,
-                "sales.units, locations outside",
-                column="locations_outside",
-                max_value=OUTSIDE_SHARE,
-                severity="fail",
-                expected=f"In at most a third of the locations the units sold are not {volume}.",
-                advice=f"See which locations the page lists and what they have in common. {_RESEND}",
-            ),
-            expect(
-                between,
-                "sales.location_id reporting",
-                column="locations_reporting",
-                min_value=REPORTING_SHARE,
-                severity="fail",
-                expected=f"At least {REPORTING_SHARE:.0%} of the locations that reported a week before report sales.",
-                advice=f"Find out what did not arrive. If they were closed, deliver an event `closed`. {_RESEND}",
-            ),
-            expect(
-                between,
-                "sales.units history",
-                column="weeks",
-                min_value=1,
-                severity="warn",
-                expected="There are earlier same weekdays to compare the volumes with.",
-                advice="Look at the volumes yourself: they could not be judged. A new retailer has no history yet.",
-            ),
-        ],
-        "locations": [
-            expect(
-                between,
-                "sales.units per location",
-                column="against_usual",
-                min_value=gates.volume_low,
-                max_value=gates.volume_high,
-                severity="warn",
-                expected=f"The units sold in each location are {volume}.",
-                advice="Ask these locations what happened: deliver an event if it was real, corrected sales if not.",
-            )
-        ],
-        "prices": [
-            expect(
-                between,
-                "prices.price median change",
-                column="median_price_change",
-                min_value=1 / PRICE_FACTOR,
-                max_value=PRICE_FACTOR,
-                severity="warn",
-                expected=f"The median price change of each location is within a factor of {PRICE_FACTOR:g}.",
-                advice="Look for a changed currency or decimal point in the prices of these locations.",
-            )
-        ],
+        "days": sales.by_day(volumes, gates).join(days.repeated(given.both, delivered_days), on="day", how="left"),
+        "locations": sales.last_day_by_location(volumes),
+        "sales": _ends("sales", end).with_columns(
+            new=pl.lit(days.new_location_days(given.delivered, given.known)),
+            better_moved=pl.lit(days.better_moved(given.both, last), pl.Float64),
+        ),
     }
+
+
+def _ends(table: str, end: str | None) -> pl.DataFrame:
+    return pl.DataFrame({"table": [f"{table}, up to {end}" if end else table], "ends_early": [1 if end else 0]})
+
+
+class Stated(NamedTuple):
+    """What is expected of one column of a summary: at least ``least`` and at most ``most``, as a check's verdict."""
+
+    summary: str
+    code: str
+    subject: str
+    column: str
+    expected: str
+    least: float | None = None
+    most: float | None = None
+    single: bool = False
+    """Whether it is about single locations of a day that is judged as a whole too: that only warns."""
+
+
+def suite(retailer: Retailer, summaries: Mapping[str, pl.DataFrame]) -> Suite:
+    """Return what is expected of each of the ``summaries``; checks that the retailer left out are not."""
+    made: dict[str, list[Any]] = {}
+    for stated in (*stated_of_deliveries(retailer.gates), *_stated_of_notices(summaries["notices"])):
+        severity = retailer.checks.of(stated.code)
+        if stated.summary in summaries and severity:
+            stops = severity == "fail" and not stated.single
+            made.setdefault(stated.summary, []).append(_expectation(stated, "fail" if stops else "warn"))
+    return made
+
+
+def _expectation(stated: Stated, severity: Severity) -> Any:
+    advice = CHECKS[stated.code].advice
+    return expect(
+        gxe.ExpectColumnValuesToBeBetween,
+        stated.subject,
+        column=stated.column,
+        min_value=stated.least,
+        max_value=stated.most,
+        code=stated.code,
+        severity=severity,
+        expected=stated.expected,
+        advice=f"{advice} {_RESEND}" if severity == "fail" else advice,
+    )
+
+
+def _stated_of_notices(notices: pl.DataFrame) -> Iterator[Stated]:
+    for code in notices.columns[1:]:
+        expected = f"No accepted row breaks this rule: {CHECKS[code].says}"
+        yield Stated("notices", code, f"accepted rows, {code}", code, expected, most=0)
+
+
+def stated_of_deliveries(gates: Gates) -> tuple[Stated, ...]:
+    """Return what is expected of every delivery."""
+    low, high = gates.volume_low, gates.volume_high
+    volume = f"between {low:g} and {high:g} times the mean of the last {sales.WEEKS} same weekdays"
+    share, factor = f"{gates.refused_share:.0%}", f"{days.MOVED_FACTOR:g}"
+    return (
+        Stated("tables", "refused_share", "delivered rows", "refused_share",
+               f"At most {share} of a table's rows are refused by the checks.", most=gates.refused_share),
+        Stated("delivery", "no_sales", "sales", "rows", "The delivery brings sales.", least=1),
+        Stated("sales", "nothing_new", "sales, new", "new",
+               "The delivery says something new of the sales of a day.", least=1),
+        Stated("sales", "truncated", "sales, end", "ends_early",
+               "The sales do not break off before the last location.", most=0),
+        Stated("stock", "truncated", "stock, end", "ends_early",
+               "The stock does not break off before the last location.", most=0),
+        Stated("days", "volume", "sales.units in total", "total_against_usual",
+               f"The units sold in all locations are {volume}.", low, high),
+        Stated("days", "volume", "sales.units, locations outside", "locations_outside",
+               f"In at most a third of the locations the units sold are not {volume}.", most=OUTSIDE_SHARE),
+        Stated("locations", "volume", "sales.units per location", "against_usual",
+               f"The units sold in each location are {volume}.", low, high, single=True),
+        Stated("days", "missing_locations", "sales.location_id reporting", "locations_reporting",
+               "At least two thirds of the locations that reported a week before report sales.", least=REPORTING_SHARE),
+        Stated("locations", "missing_locations", "sales.location_id missing", "missing",
+               "Every location that reported a week before reports sales.", most=0, single=True),
+        Stated("days", "day_repeated", "sales, repeated days", "locations_repeated",
+               "At most half of the locations sold exactly the same as on an earlier day.", most=days.REPEATED_SHARE),
+        Stated("sales", "days_shifted", "sales.day of the week", "better_moved",
+               f"The last week fits the usual weekdays at most {factor} times better moved by a day.",
+               most=days.MOVED_FACTOR),
+        Stated("days", "no_history", "sales.units history", "weeks",
+               "There are earlier same weekdays to compare the volumes with.", least=1),
+        Stated("prices", "price_level", "prices.price median change", "median_price_change",
+               f"The median price change of each location is within a factor of {PRICE_FACTOR:g}.",
+               1 / PRICE_FACTOR, PRICE_FACTOR),
+    )  # fmt: skip

@@ -51,12 +51,15 @@ class Verdict(NamedTuple):
         return self.rows.filter(~pl.col("passed"), severity="fail")
 
 
-def expect(kind: type[Any], subject: str, *, severity: Severity, expected: str, advice: str, **arguments: Any) -> Any:
+def expect(
+    kind: type[Any], subject: str, *, severity: Severity, expected: str, advice: str, code: str = "", **arguments: Any
+) -> Any:
     """Return one expectation of Great Expectations that says what it is about, in a sentence, and what to do if unmet.
 
-    ``arguments`` are the expectation's own, such as ``column`` and ``max_value``.
+    ``code`` is that of the check which it carries out, if it is one; ``arguments`` are the expectation's own, such as
+    ``column`` and ``max_value``.
     """
-    meta = {"subject": subject, "severity": severity, "expected": expected, "advice": advice}
+    meta = {"subject": subject, "code": code, "severity": severity, "expected": expected, "advice": advice}
     return kind(**arguments, severity=_GX_SEVERITY[severity], meta=meta)
 
 
@@ -109,6 +112,7 @@ def _row(gate: str, summary: str, frame: pl.DataFrame, result: ExpectationValida
         "gate": gate,
         "expectation": config.type,
         "subject": meta["subject"],
+        "code": meta["code"],
         "severity": meta["severity"],
         "passed": bool(result.success),
         "expected": meta["expected"],

@@ -1,24 +1,58 @@
 """Faults that the simulated grocer's deliveries can have, to see that each is found and what it costs.
 
-Except for those that spoil a whole table, a fault adds bad rows beside the good ones: once they are refused, every
-valid series still has its rows.
+Faults of single rows are in :mod:`marketday.simulator.dirty_rows`, those of whole tables in
+:mod:`marketday.simulator.dirty_tables`. Each takes the delivery and returns the tables that it changes.
 """
 
-import datetime as dt
-from collections.abc import Callable
-
-import polars as pl
-
 from marketday.errors import RetailerError, listed
+from marketday.simulator import dirty_rows as rows
+from marketday.simulator import dirty_tables as whole
+from marketday.simulator.dirt_contract import Fault, Tables
 
-Tables = dict[str, pl.DataFrame]
+FAULTS: dict[str, Fault] = {
+    fault.change.__name__: fault
+    for fault in (
+        Fault(whole.empty_table, "no_sales"),
+        Fault(whole.short_history, "no_history", first=True),
+        Fault(whole.truncated, "truncated"),
+        Fault(whole.units_over_10, "volume"),
+        Fault(whole.units_times_100, "refused_share"),
+        Fault(whole.missing_stores, "missing_locations"),
+        Fault(whole.old_day_as_new, "day_repeated", days_before=7),
+        Fault(whole.old_delivery_again, "nothing_new", days_before=1),
+        Fault(whole.days_shifted, "days_shifted", days_before=6),
+        Fault(whole.other_currency, "price_level"),
+        Fault(whole.empty_cells, "refused_share"),
+        Fault(rows.empty_cell, "missing"),
+        Fault(rows.wrong_encoding, "wrong_encoding"),
+        Fault(rows.returns, "negative_sales"),
+        Fault(rows.zero_price, "zero_price"),
+        Fault(rows.negative_price, "out_of_range"),
+        Fault(rows.unheard_of_kind, "not_allowed"),
+        Fault(rows.weekdays_in_words, "malformed"),
+        Fault(rows.unknown_supplier, "unknown_supplier"),
+        Fault(rows.unknown_product, "unknown_product"),
+        Fault(rows.unknown_location, "unknown_location"),
+        Fault(rows.clock_ahead, "time_zone"),
+        Fault(rows.wrong_day, "wrong_day"),
+        Fault(rows.half_a_piece, "fractional_pieces"),
+        Fault(rows.grams, "units_scale"),
+        Fault(rows.cents, "price_scale"),
+        Fault(rows.closed_store, "closed_store"),
+        Fault(rows.before_launch, "before_launch"),
+        Fault(rows.after_delisting, "after_delisting"),
+        Fault(rows.duplicate_key, "duplicate_key"),
+        Fault(rows.garbled_name, "garbled_name"),
+        Fault(rows.decimal_comma, "decimal_comma"),
+        Fault(rows.not_a_number, "unreadable"),
+        Fault(whole.missing_column, ""),
+    )
+}
+"""By name, in the order in which they are put in: those that change a column's type, or the columns, come last."""
 
-_FEW = 3
-_KEY = ["location_id", "product_id", "day"]
 
-
-def spoil(tables: Tables, faults: tuple[str, ...]) -> Tables:
-    """Return the delivery with the named faults, put in in the order of ``FAULTS``.
+def days_before(faults: tuple[str, ...]) -> int:
+    """Return how many days more than the delivery's own the faults need to know.
 
     Raises:
         RetailerError: there is no fault of that name.
@@ -27,90 +61,12 @@ def spoil(tables: Tables, faults: tuple[str, ...]) -> Tables:
     unknown = [name for name in faults if name not in FAULTS]
     if unknown:
         raise RetailerError(f"There is no fault {listed(unknown)}", hint=f"Use: {listed(FAULTS, most=len(FAULTS))}.")
+    return max((FAULTS[name].days_before for name in faults), default=0)
+
+
+def spoil(tables: Tables, faults: tuple[str, ...]) -> Tables:
+    """Return the delivery with the named faults, put in in the order of ``FAULTS``."""
     for name, fault in FAULTS.items():
         if name in faults:
-            tables = {**tables, **fault(tables)}
+            tables = {**tables, **fault.change(tables)}
     return tables
-
-
-def unknown_product(tables: Tables) -> Tables:
-    """Sales of a product that the retailer never announced."""
-    return _added(tables, "sales", _sample(tables).with_columns(product_id=pl.lit("P999")).head(1))
-
-
-def unknown_location(tables: Tables) -> Tables:
-    """Sales of a store that does not exist."""
-    return _added(tables, "sales", _sample(tables).with_columns(location_id=pl.lit("S99")).head(1))
-
-
-def negative_price(tables: Tables) -> Tables:
-    """Prices below zero, on days on which the price did not change."""
-    sold = tables["sales"].join(tables["prices"], on=_KEY, how="anti").sort(_KEY).head(_FEW)
-    return _added(tables, "prices", sold.select(_KEY).with_columns(price=pl.lit(-1.99)))
-
-
-def duplicate_key(tables: Tables) -> Tables:
-    """Sales given twice with different figures; both go, so it is the slowest seller that loses a day."""
-    slowest = tables["sales"].filter(pl.col("day") == pl.col("day").max()).sort("units", *_KEY).head(1)
-    return _added(tables, "sales", slowest.with_columns(pl.col("units") + 5))
-
-
-def wrong_day(tables: Tables) -> Tables:
-    """Sales of a day that is yet to come."""
-    return _added(tables, "sales", _sample(tables).with_columns(pl.col("day") + dt.timedelta(days=30)))
-
-
-def not_a_number(tables: Tables) -> Tables:
-    """Sales given as text, some of which says nothing; the unreadable ones are of the day before the delivered ones."""
-    sales = tables["sales"]
-    day_before = pl.lit(sales["day"].min(), dtype=pl.Date) - dt.timedelta(days=1)
-    bad = _sample(tables).with_columns(day=day_before, units=pl.lit("n/a"))
-    return {"sales": pl.concat([sales.with_columns(pl.col("units").cast(pl.String)), bad.select(sales.columns)])}
-
-
-def units_times_100(tables: Tables) -> Tables:
-    """All sales in hundredths, as after a lost decimal point."""
-    return {"sales": tables["sales"].with_columns(pl.col("units") * 100)}
-
-
-def truncated(tables: Tables) -> Tables:
-    """Only the first half of the sales."""
-    return {"sales": tables["sales"].head(tables["sales"].height // 2)}
-
-
-def empty_table(tables: Tables) -> Tables:
-    """Sales without a row."""
-    return {"sales": tables["sales"].clear()}
-
-
-def missing_column(tables: Tables) -> Tables:
-    """Sales without their units; such a table is turned away at the door."""
-    return {"sales": tables["sales"].drop("units")}
-
-
-FAULTS: dict[str, Callable[[Tables], Tables]] = {
-    fault.__name__: fault
-    for fault in (
-        empty_table,
-        truncated,
-        units_times_100,
-        unknown_product,
-        unknown_location,
-        negative_price,
-        duplicate_key,
-        wrong_day,
-        not_a_number,
-        missing_column,
-    )
-}
-"""By name; each takes the delivery and returns the tables that it changes. Those that change the columns come last."""
-
-
-def _sample(tables: Tables) -> pl.DataFrame:
-    """Return a few sales of the last day."""
-    return tables["sales"].filter(pl.col("day") == pl.col("day").max()).sort(_KEY).head(_FEW)
-
-
-def _added(tables: Tables, name: str, rows: pl.DataFrame) -> Tables:
-    good = tables[name]
-    return {name: pl.concat([good, rows.select(good.columns).cast(good.schema)])}

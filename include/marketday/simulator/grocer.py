@@ -9,7 +9,7 @@ import polars as pl
 from marketday.errors import RetailerError
 from marketday.simulator.conditions import PROMOTION_KINDS, event_rows, shelf, weather_rows
 from marketday.simulator.demand import listed, simulation
-from marketday.simulator.dirt import spoil
+from marketday.simulator.dirt import days_before, spoil
 from marketday.simulator.world import FIRST_DAY, SEED, Flags, World, build
 
 _YEARLY_COST_INCREASE = 0.02
@@ -38,7 +38,8 @@ class Grocer:
                 f"The simulated grocer has no delivery for {day}",
                 hint=f"Choose a business day from {FIRST_DAY + dt.timedelta(1)}.",
             )
-        world, first, last = self.world, max(since or FIRST_DAY, FIRST_DAY), day + dt.timedelta(self.horizon)
+        since = FIRST_DAY if since is None else since - dt.timedelta(days_before(faults))
+        world, first, last = self.world, max(since, FIRST_DAY), day + dt.timedelta(self.horizon)
         past, planned = _days(first, day - dt.timedelta(1)), _days(first, last)
         closed = [simulation(world).day(d) for d in past]
         stocked = ("on_hand", "on_order", "stockout_share")

@@ -18,7 +18,16 @@ from gate_cases import (
     verdicts,
 )
 
+from marketday.calls import Call
 from marketday.errors import GateFailed, StepError
+from marketday.steps.execution import execute
+
+MISSING = "sales.location_id missing"
+
+
+def ingested(**rows: int) -> pl.DataFrame:
+    delivery = {"delivery": "d", "sequence": 1, "kind": "daily", "sha256": "00"}
+    return pl.DataFrame([{**delivery, "table": table, "rows": number} for table, number in rows.items()])
 
 
 def test_an_ordinary_delivery_passes_with_every_verdict_and_a_page(write, gate, page, warehouse) -> None:
@@ -91,6 +100,68 @@ def test_too_few_reporting_locations_fail(write, gate, warehouse) -> None:
     write(staged_sales=TODAYS.filter(pl.col("location_id").is_in(STORES[:2])))
     with pytest.raises(GateFailed, match=r"reporting \(2025-03-09: 0.333\)"):
         gate("gate_clean")
+
+
+def test_one_location_that_does_not_report_is_a_warning(write, gate, warehouse) -> None:
+    write(BEFORE, sales=HISTORY)
+    write(staged_sales=TODAYS.filter(pl.col("location_id") != STORES[2]))
+    gate("gate_clean")
+    assert unmet(warehouse) == {"sales.location_id missing": "warn"}
+    assert verdicts(warehouse)["sales.location_id missing"]["observed"] == "store_3: 1 (1 of 6)"
+    assert verdicts(warehouse)["sales.location_id missing"]["code"] == "missing_locations"
+
+
+@pytest.mark.parametrize(("rows", "severities"), [(10_000, {"sales, end": "fail"}), (9_999, {MISSING: "warn"})])
+def test_without_the_last_location_a_round_number_of_rows_is_a_cut_table(
+    write, gate, warehouse, rows: int, severities: dict[str, str]
+) -> None:
+    write(BEFORE, sales=HISTORY)
+    write(staged_sales=TODAYS.filter(pl.col("location_id") < STORES[5]), ingested=ingested(sales=rows))
+    if rows == 10_000:
+        with pytest.raises(GateFailed, match=r"sales, end \(sales, up to store_5: 1\)"):
+            gate("gate_clean")
+    else:
+        gate("gate_clean")
+    assert unmet(warehouse) == severities
+
+
+def test_a_table_that_ends_within_a_location_is_a_cut_table_whatever_its_rows(write, gate, warehouse) -> None:
+    write(BEFORE, sales=HISTORY)
+    write(staged_sales=TODAYS.sort("location_id", "product_id").head(9), ingested=ingested(sales=9))
+    with pytest.raises(GateFailed, match="sales, up to store_5"):
+        gate("gate_clean")
+    assert unmet(warehouse) == {"sales, end": "fail"}
+
+
+def test_a_stock_table_of_a_round_number_of_rows_that_ends_before_the_sales_is_cut(write, gate, warehouse) -> None:
+    stock = TODAYS.drop("units").with_columns(on_hand=pl.lit(5.0))
+    write(BEFORE, sales=HISTORY)
+    write(staged_sales=TODAYS, staged_stock=stock.head(8), ingested=ingested(sales=12, stock=65_536))
+    with pytest.raises(GateFailed, match="stock, end"):
+        gate("gate_clean")
+    assert unmet(warehouse) == {"stock, end": "fail"}
+
+
+def test_what_only_warns_is_a_verdict_with_its_rows(write, gate, warehouse) -> None:
+    notice = {"table": "sales", "reason": "decimal_comma", "rows": 7, "example": "read with a decimal point: units=1,5"}
+    write(BEFORE, sales=HISTORY)
+    write(staged_sales=TODAYS, notices=pl.DataFrame([notice]))
+    gate("gate_clean")
+    assert unmet(warehouse) == {"accepted rows, decimal_comma": "warn"}
+    assert verdicts(warehouse)["accepted rows, decimal_comma"]["observed"] == "sales: 7 (1 of 6)"
+
+
+def test_a_retailer_may_leave_a_check_out_or_be_warned_only(write, gate, warehouse, settings, tmp_path) -> None:
+    definition = (settings.retailers / "simulated.yaml").read_text()
+    (tmp_path / "simulated.yaml").write_text(
+        f"{definition}checks:\n  {{left_out: [no_history], severity: {{volume: warn}}}}\n"
+    )
+    lenient = settings.model_copy(update={"retailers": tmp_path})
+    write(BEFORE, sales=HISTORY)
+    write(staged_sales=TODAYS.with_columns(pl.col("units") * 100))
+    execute(Call(step="gate_clean", retailer="simulated", day=DAY), lenient)
+    assert set(unmet(warehouse).values()) == {"warn"}
+    assert "sales.units history" not in verdicts(warehouse)
 
 
 def test_closed_locations_are_not_missed(write, gate, warehouse) -> None:
