@@ -14,15 +14,20 @@ from operators.releases import release_of
 from operators.sensors import DeliverySensor
 from operators.stages import (
     CalibrateOperator,
+    CheckpointOperator,
     CleanOperator,
+    CompactOperator,
     FeaturesOperator,
+    FsckOperator,
     GateOperator,
     IngestOperator,
     LoadOperator,
     OrdersOperator,
     PredictOperator,
     PublishOperator,
+    ReplayOperator,
     TrainOperator,
+    VacuumOperator,
     VerifyOperator,
 )
 from operators.step import StepOperator
@@ -75,6 +80,7 @@ def daily_pipeline(retailer: Retailer) -> DAG:
             ),
             # Also after a sensor that was skipped, which is how a degraded morning begins.
             _task(IngestOperator, retailer, trigger_rule="none_failed"),
+            _task(ReplayOperator, retailer),
             _task(CleanOperator, retailer),
             _task(GateOperator, retailer, step="gate_clean"),
             _task(LoadOperator, retailer),
@@ -98,6 +104,15 @@ def training_pipeline(retailer: Retailer) -> DAG:
     """Compile the training run; its business day is the first on which the model may be used."""
     with _dag(retailer, "training", retailer.training.schedule) as dag:
         _task(TrainOperator, retailer)
+    return dag
+
+
+def maintenance_pipeline(retailer: Retailer) -> DAG:
+    """Compile the run that looks after the stored files; what is damaged is neither compacted nor vacuumed."""
+    with _dag(retailer, "maintenance", retailer.maintenance.schedule) as dag:
+        chain(
+            *(_task(stage, retailer) for stage in (FsckOperator, CompactOperator, CheckpointOperator, VacuumOperator))
+        )
     return dag
 
 

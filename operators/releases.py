@@ -22,7 +22,8 @@ class Release(NamedTuple):
 
 # What the steps themselves declare (a test compares them): reading that would import what they compute with.
 STEPS: dict[str, Release] = {
-    "ingest": Release("M"),
+    "ingest": Release("S"),
+    "replay": Release("M"),
     "clean": Release("M"),
     "gate_clean": Release("M"),
     "load": Release("M"),
@@ -35,6 +36,10 @@ STEPS: dict[str, Release] = {
     "gate_orders": Release("S"),
     "publish": Release("S"),
     "verify": Release("S"),
+    "fsck": Release("L"),
+    "compact": Release("L"),
+    "checkpoint": Release("S"),
+    "vacuum": Release("M"),
 }
 
 

@@ -1,12 +1,18 @@
-"""The stages of a morning, in their order: each names its step, and StepOperator does the rest."""
+"""The stages of the pipelines, the morning's in their order: each names its step, and StepOperator does the rest."""
 
 from operators.step import StepOperator
 
 
 class IngestOperator(StepOperator):
-    """Take the day's delivery into the raw tables; none is fine too."""
+    """Fix which delivery the morning is made from; none is fine too."""
 
     step = "ingest"
+
+
+class ReplayOperator(StepOperator):
+    """Collect refused rows that may pass by now, for the checks to judge again; none is fine too."""
+
+    step = "replay"
 
 
 class CleanOperator(StepOperator):
@@ -62,6 +68,30 @@ class PublishOperator(StepOperator):
     """Move the day's pointer to its forecasts and orders."""
 
     step = "publish"
+
+
+class FsckOperator(StepOperator):
+    """Look for stored files that are missing, altered or surplus."""
+
+    step = "fsck"
+
+
+class CompactOperator(StepOperator):
+    """Put the small files of past months together into large ones."""
+
+    step = "compact"
+
+
+class CheckpointOperator(StepOperator):
+    """Sum up the tables' logs, so that they open quickly."""
+
+    step = "checkpoint"
+
+
+class VacuumOperator(StepOperator):
+    """Delete the files that no recent version and no published run needs."""
+
+    step = "vacuum"
 
 
 class VerifyOperator(StepOperator):

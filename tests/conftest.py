@@ -80,7 +80,7 @@ def run_step(settings: Settings, warehouse: Warehouse, simulated: Retailer) -> C
                 retailer=retailer,
                 warehouse=warehouse,
                 versions={t.name: warehouse.version(retailer.name, t) for t in step.reads},
-                deliveries=settings.deliveries_path,
+                deliveries=settings.deliveries_url,
                 reports=settings.reports_path,
                 reports_url=settings.reports_url,
                 dask_scheduler="synchronous",

@@ -60,9 +60,11 @@ def in_force(publications: pl.DataFrame, day: dt.date) -> pl.DataFrame:
     return latest.with_columns((pl.col("of_day") < day).alias("stale"))
 
 
-def tables_in_force(warehouse: Warehouse, retailer: str, day: dt.date | None = None) -> list[Table]:
-    """Return the tables of which something is in force on ``day`` (None: the latest)."""
-    publications = warehouse.scan(retailer, PUBLICATIONS).collect()
+def tables_in_force(
+    warehouse: Warehouse, retailer: str, day: dt.date | None = None, *, version: int | None = None
+) -> list[Table]:
+    """Return the tables of which something is in force on ``day`` (None: the latest), as ``version`` of them says."""
+    publications = warehouse.scan(retailer, PUBLICATIONS, version=version).collect()
     return [PUBLISHED[name] for name in in_force(publications, day or dt.date.max)["table"]]
 
 
@@ -72,15 +74,17 @@ def rows_of(warehouse: Warehouse, retailer: str, table: Table, *, of_day: dt.dat
 
 
 def read(
-    warehouse: Warehouse, retailer: str, table: Table, day: dt.date | None = None
+    warehouse: Warehouse, retailer: str, table: Table, day: dt.date | None = None, *, version: int | None = None
 ) -> tuple[dict[str, Any], pl.DataFrame]:
     """Return the publication of ``table`` that is in force on ``day`` (None: the latest) and its rows.
+
+    ``version`` is that of the table `publications`, to look back at what was in force (None: the latest).
 
     Raises:
         StepError: none is.
 
     """
-    publications = warehouse.scan(retailer, PUBLICATIONS).collect()
+    publications = warehouse.scan(retailer, PUBLICATIONS, version=version).collect()
     found = in_force(publications, day or dt.date.max).filter(pl.col("table") == table.name)
     if found.is_empty():
         raise StepError(

@@ -59,9 +59,9 @@ def prepared(home: Path) -> Settings:
     for name, rows in delivered().items():
         buffer = io.BytesIO()
         rows.write_parquet(buffer)
-        deliveries.put_table(settings.deliveries_path, SHOP, DAY, name, buffer.getvalue())
+        deliveries.put_table(settings.deliveries_url, SHOP, DAY, name, buffer.getvalue())
     early = dt.datetime.combine(DAY, dt.time(4), tzinfo=dt.UTC)
-    deliveries.complete(settings.deliveries_path, SHOP, DAY, "history", early)
+    deliveries.complete(settings.deliveries_url, SHOP, DAY, "history", early)
     return settings
 
 

@@ -1,4 +1,4 @@
-"""Every definition becomes two DAGs, complete with limits, retries and runbooks; a wrong one hurts no other."""
+"""Every definition becomes three DAGs, complete with limits, retries and runbooks; a wrong one hurts no other."""
 
 import datetime as dt
 import inspect
@@ -17,7 +17,7 @@ from marketday import retailers, steps
 from marketday.client import StepServiceClient
 from marketday.retailers import Retailer
 from marketday.settings import RESOURCE_CLASSES, next_larger
-from operators.pipeline import blocks, daily_pipeline, training_pipeline
+from operators.pipeline import blocks, daily_pipeline, maintenance_pipeline, training_pipeline
 from operators.releases import STEPS, release_of
 from operators.triggers import LONG_POLL
 
@@ -28,6 +28,7 @@ DEFINED = [retailers.load(name, ROOT / "include" / "retailers") for name in reta
 MORNING = [
     "wait_for_delivery",
     "ingest",
+    "replay",
     "clean",
     "gate_clean",
     "load",
@@ -55,18 +56,18 @@ def definitions(tmp_path: Path) -> Path:
     return Path(shutil.copytree(ROOT / "include" / "retailers", tmp_path / "retailers"))
 
 
-def test_every_definition_has_a_daily_and_a_training_dag(definitions, monkeypatch):
+def test_every_definition_has_a_daily_a_training_and_a_maintenance_dag(definitions, monkeypatch):
     bag = parsed(definitions, monkeypatch)
     assert bag.import_errors == {}
     assert set(bag.dag_ids) == {
-        f"{kind}__{name}" for kind in ("daily", "training") for name in retailers.names(definitions)
+        f"{kind}__{name}" for kind in ("daily", "training", "maintenance") for name in retailers.names(definitions)
     }
 
 
 def test_a_new_definition_is_all_that_a_new_retailer_needs(definitions, monkeypatch):
     (definitions / "corner.yaml").write_text("title: Corner shop\ntime_zone: Europe/Berlin\n", encoding="utf-8")
     bag = parsed(definitions, monkeypatch)
-    assert {"daily__corner", "training__corner"} <= set(bag.dag_ids)
+    assert {"daily__corner", "training__corner", "maintenance__corner"} <= set(bag.dag_ids)
 
 
 def test_a_typo_is_one_import_error_and_leaves_the_other_retailers_alone(definitions, monkeypatch):
@@ -119,7 +120,7 @@ def test_predict_reads_what_features_made_and_is_mapped_over_its_blocks(simulate
     assert predict.upstream_task_ids == {"features", "blocks"}
 
 
-@pytest.mark.parametrize("compiled", [daily_pipeline, training_pipeline])
+@pytest.mark.parametrize("compiled", [daily_pipeline, training_pipeline, maintenance_pipeline])
 def test_every_task_has_retries_a_limit_and_a_runbook(simulated, compiled):
     dag = compiled(simulated)
     assert dag.doc_md.startswith("# ")
@@ -152,6 +153,20 @@ def test_a_training_run_begins_before_the_first_morning_that_may_use_its_model(s
     assert run.run_after.astimezone(simulated.zone).hour < 4
 
 
+def test_what_is_damaged_is_neither_compacted_nor_vacuumed(simulated):
+    dag = maintenance_pipeline(simulated)
+    assert [task.task_id for task in dag.topological_sort()] == ["fsck", "compact", "checkpoint", "vacuum"]
+    assert dag.get_task("vacuum").upstream_task_ids == {"checkpoint"}
+
+
+def test_maintenance_runs_once_a_week_when_no_morning_does(simulated):
+    timetable = DagSerialization.from_dict(DagSerialization.to_dict(maintenance_pipeline(simulated))).timetable
+    monday = dt.datetime(2025, 3, 3, tzinfo=dt.UTC)
+    [run] = timetable.iter_partition_dagrun_infos(earliest=monday, latest=monday + dt.timedelta(days=7))
+    assert run.partition_key == "simulated|2025-03-09"
+    assert run.run_after.astimezone(simulated.zone).time() > simulated.deadline
+
+
 def test_a_larger_resource_class_lengthens_the_tasks_limit(simulated):
     larger = daily_pipeline(simulated.model_copy(update={"resources": {"clean": "XL"}}))
     assert larger.get_task("clean").execution_timeout > daily_pipeline(simulated).get_task("clean").execution_timeout
@@ -163,7 +178,7 @@ def test_the_pipeline_calls_the_steps_as_they_declare_themselves(step):
     assert (STEPS[step].size, STEPS[step].version, STEPS[step].service) == (declared.size, declared.version, "")
 
 
-@pytest.mark.parametrize("compiled", [daily_pipeline, training_pipeline])
+@pytest.mark.parametrize("compiled", [daily_pipeline, training_pipeline, maintenance_pipeline])
 @pytest.mark.parametrize("retailer", DEFINED, ids=lambda retailer: retailer.name)
 def test_the_time_limits_lie_one_inside_the_other(retailer, compiled):
     """HTTP call < step, also in the larger class of its next attempt < task < run."""
@@ -181,7 +196,7 @@ def test_the_time_limits_lie_one_inside_the_other(retailer, compiled):
 @pytest.mark.parametrize("retailer", DEFINED, ids=lambda retailer: retailer.name)
 def test_every_stage_compiles_for_every_runner(retailer: Retailer, runner: str):
     chosen = retailer.model_copy(update={"runner": runner})
-    for dag in (daily_pipeline(chosen), training_pipeline(chosen)):
+    for dag in (daily_pipeline(chosen), training_pipeline(chosen), maintenance_pipeline(chosen)):
         serialized = DagSerialization.to_dict(dag)["dag"]["tasks"]
         for name in set(dag.task_ids) & set(STEPS):
             task = dag.get_task(name)

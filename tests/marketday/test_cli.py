@@ -1,6 +1,7 @@
 """The command line: help with examples, readable errors, deliveries to a real step service, a run as lines of a log."""
 
 import datetime as dt
+import io
 import os
 import subprocess
 import sys
@@ -63,8 +64,8 @@ def test_help_needs_no_heavy_library():
 
 def test_help_lists_every_command(command_line):
     shown = command_line.invoke(cli.app, ["--help"]).output
-    assert {"backtest", "explain", "features"} <= set(NAMES)
-    assert len(NAMES) == 14
+    assert {"backtest", "checks", "fsck", "rebuild"} <= set(NAMES)
+    assert len(NAMES) == 18
     assert all(name in shown for name in NAMES)
 
 
@@ -170,42 +171,43 @@ def test_the_first_delivery_is_the_history_and_the_next_brings_what_was_missed(
     assert third.exit_code == 0, third.output
 
     history, daily = (
-        deliveries.latest(settings.deliveries_path, "simulated", MORNING + dt.timedelta(n)) for n in (0, 2)
+        deliveries.latest(settings.deliveries_url, "simulated", MORNING + dt.timedelta(n)) for n in (0, 2)
     )
     assert history is not None
     assert daily is not None
     assert (history.kind, daily.kind) == ("history", "daily")
     assert history.id in first.output
-    days = deliveries.read(settings.deliveries_path, daily, "sales")["day"].unique().sort().to_list()
+    days = deliveries.scan(settings.deliveries_url, daily, "sales").collect()["day"].unique().sort().to_list()
     assert days == [MORNING, MORNING + dt.timedelta(1)]
 
     folder = tmp_path / "own"
     folder.mkdir()
-    sales = deliveries.read(settings.deliveries_path, daily, "sales").head(3)
+    sales = deliveries.scan(settings.deliveries_url, daily, "sales").collect().head(3)
     sales.write_parquet(folder / "sales.parquet")
     day = MORNING + dt.timedelta(3)
     own = command_line.invoke(cli.app, ["deliver", "simulated", "--day", f"{day}", "--from", str(folder)])
     assert own.exit_code == 0, own.output
-    receipt = deliveries.latest(settings.deliveries_path, "simulated", day)
+    receipt = deliveries.latest(settings.deliveries_url, "simulated", day)
     assert receipt is not None
-    assert deliveries.read(settings.deliveries_path, receipt, "sales").equals(sales)
+    assert deliveries.scan(settings.deliveries_url, receipt, "sales").collect().equals(sales)
 
 
 def test_the_day_of_the_history_delivered_again_is_a_history_again(command_line, service, settings, tmp_path):
     first = command_line.invoke(cli.app, ["deliver", "simulated", "--day", f"{MORNING}"])
     assert first.exit_code == 0, first.output
-    history = deliveries.latest(settings.deliveries_path, "simulated", MORNING)
+    history = deliveries.latest(settings.deliveries_url, "simulated", MORNING)
     assert history is not None
-    _backfill(settings.deliveries_path, history, MORNING - dt.timedelta(1))
+    _backfill(settings.deliveries_url, history, MORNING - dt.timedelta(1))
     again = command_line.invoke(cli.app, ["deliver", "simulated", "--day", f"{MORNING}"])
     assert again.exit_code == 0, again.output
-    assert deliveries.latest(settings.deliveries_path, "simulated", MORNING) == history, "and the whole of it"
+    assert deliveries.latest(settings.deliveries_url, "simulated", MORNING) == history, "and the whole of it"
 
 
-def _backfill(root: Path, history: deliveries.Receipt, day: dt.date) -> None:
+def _backfill(root: str, history: deliveries.Receipt, day: dt.date) -> None:
     """Accept a daily delivery for a day before the history's."""
-    (sales,) = root.glob(f"simulated/{history.day}/*/sales.parquet")
-    deliveries.put_table(root, "simulated", day, "sales", sales)
+    sales = io.BytesIO()
+    deliveries.scan(root, history, "sales").collect().write_parquet(sales)
+    deliveries.put_table(root, "simulated", day, "sales", sales.getvalue())
     deliveries.complete(root, "simulated", day, "daily", dt.datetime(2025, 3, 2, tzinfo=dt.UTC))
 
 
@@ -219,7 +221,7 @@ def test_a_delivery_that_the_service_turns_away_is_explained(command_line, servi
 def test_an_empty_folder_is_no_delivery(command_line, service, tmp_path):
     done = command_line.invoke(cli.app, ["deliver", "simulated", "--from", str(tmp_path)])
     assert done.exit_code == 1
-    assert "There is no Parquet file" in done.stderr
+    assert "There is no table in" in done.stderr
 
 
 def _task(name: str, state: str | None, *, block: int = -1, started: int | None = 0, ended: int | None = None) -> Task:

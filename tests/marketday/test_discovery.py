@@ -139,7 +139,7 @@ def test_a_module_that_is_imported_once_more_registers_the_same_again():
 
 def test_steps_are_listed_in_the_order_of_the_morning_and_others_after_them():
     morning = steps.names()
-    assert morning[:3] == ["ingest", "clean", "gate_clean"]
+    assert morning[:3] == ["ingest", "replay", "clean"]
     assert morning[-2:] == ["publish", "verify"]
     steps.step("a_new_one")(lambda _: steps.Outputs())
     assert steps.names() == [*morning, "a_new_one"]

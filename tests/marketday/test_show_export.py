@@ -13,7 +13,7 @@ from marketday.cli.export import export
 from marketday.cli.show import show
 from marketday.cli.status import status
 from marketday.tables import FORECASTS, ORDERS, PRODUCTS, PUBLICATIONS, QUARANTINE, RUNS, SALES, STOCK
-from marketday.warehouse import Warehouse
+from marketday.warehouse import Warehouse, known_at
 
 DAY = dt.date(2025, 3, 31)
 NEXT = dt.date(2025, 4, 1)
@@ -129,6 +129,39 @@ def test_a_file_that_cannot_hold_it_is_refused(published: Warehouse, tmp_path: P
     assert list(tmp_path.glob("*.*sv*")) == []
 
 
+def test_what_was_in_force_can_be_looked_back_at(published: Warehouse, run_step, tmp_path: Path) -> None:
+    before = published.version(NAME, PUBLICATIONS)
+    outputs = run_step("publish", DAY, {})
+    published.write(NAME, PUBLICATIONS, outputs.tables["publications"], run_day=DAY)
+    entries = known_at.entries(published, NAME, PUBLICATIONS, range(before, before + 2))
+    moment = entries[-1].at - dt.timedelta(milliseconds=1)
+    out = tmp_path / "orders.csv"
+    for as_of, packs in (((), 99), (("--as-of", moment.isoformat()), 7), (("--as-of", entries[-1].at.isoformat()), 99)):
+        marketday("export", "orders", NAME, "--out", out, *as_of)
+        assert pl.read_csv(out)["packs"].to_list() == [packs]
+    assert "7 packs worth" in marketday("show", NAME, "--as-of", before, "--chart", tmp_path / "then.svg")
+    assert "99 packs worth" in marketday("show", NAME, "--chart", tmp_path / "now.svg")
+
+
+def test_any_table_can_be_exported_at_any_version_as_made_or_as_known(published: Warehouse, tmp_path: Path) -> None:
+    out, before = tmp_path / "rows.parquet", published.version(NAME, SALES)
+    corrected = series("milk", [DAY - dt.timedelta(days=2)]).with_columns(units=pl.lit(9.0))
+    published.write(NAME, SALES, corrected, run_day=NEXT)
+
+    def sold(*arguments: object) -> float:
+        marketday("export", "sales", NAME, "--out", out, *arguments)
+        rows = pl.read_parquet(out)
+        assert rows.columns == SALES.delivered_schema.names
+        return rows["units"].sum()
+
+    assert (sold(), sold("--day", DAY), sold("--as-of", before)) == (18 * 4.0 + 5.0, 18 * 4.0, 18 * 4.0)
+    latest = published.version(NAME, FORECASTS)
+    marketday("export", "forecasts", NAME, "--out", out, "--as-of", latest)
+    assert set(pl.read_parquet(out)["mean"]) == {99.0}, "a version is one of the table itself, published or not"
+    assert "There is no table 'salse'" in marketday("export", "salse", NAME, "--out", out, code=1)
+    assert "neither a version" in marketday("export", "sales", NAME, "--out", out, "--as-of", "then", code=1)
+
+
 def test_what_was_never_published_says_what_to_do(settings, tmp_path: Path) -> None:
     marketday("export", "forecasts", NAME, "--out", tmp_path / "f.parquet", code=1)
     assert not (tmp_path / "f.parquet").exists()
@@ -180,8 +213,8 @@ def test_status_names_what_is_in_force_what_failed_and_what_was_refused(publishe
         "step": "gate_orders@1",
         "state": "failed",
         "key": "k",
-        "inputs": "{}",
-        "outputs": "{}",
+        **dict.fromkeys(("call", "definition", "inputs", "outputs", "written"), "{}"),
+        "release": "marketday 0.1.0",
         "message": "too many packs\nmore",
         "started": dt.datetime(2025, 3, 31, 4, 5, tzinfo=dt.UTC),
         "seconds": 2.0,

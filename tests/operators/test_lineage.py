@@ -11,7 +11,7 @@ from marketday.errors import StepError
 from operators.stages import CleanOperator, VerifyOperator
 
 RESULT = Result(
-    snapshots={"raw_sales": 4, "products": 2, "staged_sales": 7, "quarantine": 9, "forecasts": 1},
+    snapshots={"ingested": 4, "products": 2, "staged_sales": 7, "quarantine": 9, "forecasts": 1},
     rows={"staged_sales": 90, "quarantine": 3},
 )
 
@@ -37,13 +37,13 @@ def versions(datasets) -> dict[str, str | None]:
 
 
 def test_a_step_that_has_ended_tells_the_versions_that_it_read_and_wrote(service, context, clean):
-    service.reads["clean"] = ["raw_sales", "products", "suppliers", "quarantine"]
+    service.reads["clean"] = ["ingested", "products", "suppliers", "quarantine"]
     service.results["clean"] = RESULT
     clean.execute(context(clean))
     told = extracted(clean)
     # `suppliers` had no version yet; of `quarantine` only the version that was written is known.
     assert versions(told.inputs) == {
-        "simulated/raw_sales": "4",
+        "simulated/ingested": "4",
         "simulated/products": "2",
         "simulated/suppliers": None,
         "simulated/quarantine": None,
@@ -64,19 +64,19 @@ def test_a_step_that_was_resumed_tells_the_same(service, context, clean):
 
 
 def test_a_step_that_begins_tells_what_it_will_read(service, clean):
-    service.reads["clean"] = ["raw_sales", "products"]
+    service.reads["clean"] = ["ingested", "products"]
     told = extracted(clean, TaskInstanceState.RUNNING)
-    assert versions(told.inputs) == {"simulated/raw_sales": None, "simulated/products": None}
+    assert versions(told.inputs) == {"simulated/ingested": None, "simulated/products": None}
     assert told.outputs == []
 
 
 def test_a_step_that_has_failed_tells_what_it_read(service, context, clean):
-    service.reads["clean"] = ["raw_sales"]
+    service.reads["clean"] = ["ingested"]
     service.results["clean"] = StepError("no")
     with pytest.raises(StepError):
         clean.execute(context(clean))
     told = extracted(clean, TaskInstanceState.FAILED)
-    assert (list(versions(told.inputs)), told.outputs) == (["simulated/raw_sales"], [])
+    assert (list(versions(told.inputs)), told.outputs) == (["simulated/ingested"], [])
 
 
 def test_a_local_step_declares_for_itself(settings):
@@ -87,7 +87,7 @@ def test_a_local_step_declares_for_itself(settings):
 
 def test_a_folders_namespace_is_its_url(service, clean, monkeypatch, tmp_path):
     monkeypatch.setenv("MARKETDAY_WAREHOUSE", str(tmp_path))
-    service.reads["clean"] = ["raw_sales"]
+    service.reads["clean"] = ["ingested"]
     [read] = extracted(clean, TaskInstanceState.RUNNING).inputs
     assert read.namespace == tmp_path.as_uri()
 

@@ -104,7 +104,7 @@ def test_a_pod_can_write_only_where_it_must_and_knows_no_secret(pod_request, mon
 
 def test_the_documentation_shows_the_pod_as_it_is():
     settings = Settings(image=IMAGE, namespace="forecasts", stage="production")
-    call = Call(step="clean", retailer="simulated", day=DAY, inputs={"raw_sales": 12})
+    call = Call(step="clean", retailer="simulated", day=DAY, inputs={"ingested": 12})
     run_id = "scheduled__2025-03-03T03:00:00+00:00"
     pod = pod_spec.pod_of(call, settings, size="M", run_id=run_id, granted=3)
     assert documented("Pod") == {"apiVersion": "v1", "kind": "Pod"} | manifest(pod)

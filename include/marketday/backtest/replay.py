@@ -47,7 +47,7 @@ class Replay:
         self.plan, self.origin, self.source, self.given = plan, origin, source, settings
         self.day = origin + dt.timedelta(days=1)
         self.settings = settings.model_copy(
-            update={"home": home, "warehouse": "", "deliveries": None, "reports": None, "retailers": home / "retailers"}
+            update={"home": home, "warehouse": "", "deliveries": "", "reports": None, "retailers": home / "retailers"}
         )
         self.warehouse = Warehouse.from_settings(self.settings)
         self.costs: list[dict[str, Any]] = []
@@ -96,7 +96,7 @@ class Replay:
         self.facts[step] = local.run(call, self.settings).facts
 
     def _deliver(self) -> None:
-        root, name = self.settings.deliveries_path, self.plan.retailer.name
+        root, name = self.settings.deliveries_url, self.plan.retailer.name
         tables = sources.morning(self.plan, self.given, self.origin, self.source)
         if tables["sales"].is_empty():
             raise StepError(f"No sales of {name} are left to replay at {self.origin}", hint="Ask for more of them.")

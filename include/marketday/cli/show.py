@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import polars as pl
     from rich.table import Table as RichTable
 
+    from marketday.tables import Table
     from marketday.warehouse import Warehouse
 
 _TOP = 10
@@ -26,11 +27,22 @@ PublishedDay = Annotated[
         "--day", metavar="YYYY-MM-DD", parser=parse_day, help="Business day. Default: the latest that is published."
     ),
 ]
+AsOf = Annotated[
+    str,
+    typer.Option(
+        "--as-of",
+        metavar="VERSION|TIME|run:DAY",
+        help="Look back: a version, a time (2025-03-04T06:00, in the retailer's zone) or a run (run:2025-03-04, or one "
+        "step of it, run:2025-03-04/clean). Default: now.",
+    ),
+]
 
 
 def show(
     retailer: RetailerName,
     day: PublishedDay = None,
+    *,
+    as_of: AsOf = "",
     location: Annotated[str | None, typer.Option(help="Location of one series; needs --product.")] = None,
     product: Annotated[str | None, typer.Option(help="Product of one series; needs --location.")] = None,
     chart: Annotated[
@@ -39,11 +51,15 @@ def show(
 ) -> None:
     """Show what is in force on a day: a summary, or one series with its fan chart.
 
+    With --as-of, what was in force then; a version is one of the table `publications`.
+
     Example: marketday show simulated --location S01 --product P041 --chart fan.png
+
+    Example: marketday show simulated --as-of 2025-03-03T05:00
     """
     from marketday import publishing, retailers, settings
     from marketday.errors import StepError
-    from marketday.tables import FORECASTS, ORDERS
+    from marketday.tables import FORECASTS, ORDERS, PUBLICATIONS
     from marketday.warehouse import Warehouse
 
     if (location is None) != (product is None):
@@ -53,9 +69,10 @@ def show(
     environment = settings.load()
     tenant = retailers.load(retailer, environment.retailers)
     warehouse = Warehouse.from_settings(environment)
-    publication, forecasts = publishing.read(warehouse, retailer, FORECASTS, day)
-    there = ORDERS in publishing.tables_in_force(warehouse, retailer, day)
-    orders = publishing.read(warehouse, retailer, ORDERS, day)[1] if there else None
+    version = version_of(warehouse, tenant, PUBLICATIONS, as_of)
+    publication, forecasts = publishing.read(warehouse, retailer, FORECASTS, day, version=version)
+    there = ORDERS in publishing.tables_in_force(warehouse, retailer, day, version=version)
+    orders = publishing.read(warehouse, retailer, ORDERS, day, version=version)[1] if there else None
     console.print(headline(tenant, publication))
     if location and product:
         import polars as pl
@@ -75,6 +92,13 @@ def show(
     target = chart or environment.reports_path / chart_name(tenant, publication["run_day"], location, product)
     draw(warehouse, tenant, forecasts, (location, product), target)
     console.print(f"Chart: {target}", markup=False)
+
+
+def version_of(warehouse: "Warehouse", tenant: Retailer, table: "Table", as_of: str) -> int | None:
+    """Return the version of the table that `--as-of` asks for; None, the latest, if it does not."""
+    from marketday.warehouse import known_at
+
+    return known_at.version(warehouse, tenant.name, table, known_at.parse(as_of, tenant.zone)) if as_of else None
 
 
 def chart_name(tenant: Retailer, day: dt.date, location: str | None = None, product: str | None = None) -> str:

@@ -1,5 +1,6 @@
 """What a step is: the decorator, the registry, and what a step's function is given and gives back."""
 
+import datetime as dt
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,13 +15,14 @@ from marketday.errors import StepError, listed
 from marketday.retailers import Retailer
 from marketday.settings import Size
 from marketday.tables import Table
-from marketday.warehouse import Warehouse, as_known
+from marketday.warehouse import Rows, Warehouse, as_known
 
 _MODULES = discovery.modules("marketday.steps", but=("contract", "execution"))
 """Modules that register steps: a new one is found by itself."""
 
-_MORNING = (
+MORNING = (
     "ingest",
+    "replay",
     "clean",
     "gate_clean",
     "load",
@@ -46,13 +48,15 @@ class Context:
     warehouse: Warehouse
     versions: Mapping[str, int]
     """Version of every table that the step declared to read, fixed before it started."""
-    deliveries: Path
-    """Folder of accepted deliveries; only `ingest` looks there."""
+    deliveries: str
+    """Root of the accepted deliveries, a folder or an object store URL."""
     reports: Path
     """Folder of the pages that people read; see :meth:`report`."""
     reports_url: str
     """Where the step service shows that folder."""
     dask_scheduler: str = "threads"
+    now: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
+    """When the execution began, for what is about the stored files rather than about the business day."""
 
     def scan(self, table: Table) -> pl.LazyFrame:
         """Return the rows of the table's snapshot with their ``run_day``, unfiltered.
@@ -92,9 +96,11 @@ class Context:
 class Outputs:
     """What a step gives back: rows per table, small facts for people and later steps, links to pages."""
 
-    tables: Mapping[str, pl.DataFrame] = field(default_factory=dict)
-    """By table name; a declared table that is left out is left as it is, an empty frame clears the day."""
+    tables: Mapping[str, Rows] = field(default_factory=dict)
+    """By table name; a declared table that is left out is left as it is, an empty frame clears the day. What does not
+    fit into memory is an iterator of frames in key order; the tables are asked for theirs in the order given here."""
     facts: Mapping[str, Any] = field(default_factory=dict)
+    """Read after the tables are committed."""
     links: Mapping[str, str] = field(default_factory=dict)
     error: StepError | None = None
     """Raised after the tables are committed: how a gate publishes its evidence first and decides then."""
@@ -116,6 +122,9 @@ class Step:
     size: Size
     repeatable: bool
     """Whether equal calls give equal results, so that a recorded result may stand for a second execution."""
+    upkeep: bool
+    """Whether it looks after what is stored: it works on the warehouse itself, changes no row of any version that can
+    be read, and its facts say what it has done. All other steps touch nothing but what they declare."""
     function: Function
     description: str
 
@@ -136,6 +145,7 @@ def step(
     writes: tuple[Table, ...] = (),
     size: Size = "S",
     repeatable: bool = True,
+    upkeep: bool = False,
 ) -> Callable[[Function], Function]:
     """Register a function as a step; its docstring's first line is the step's description.
 
@@ -160,6 +170,7 @@ def step(
             writes=writes,
             size=size,
             repeatable=repeatable,
+            upkeep=upkeep,
             function=function,
             description=(function.__doc__ or "").strip().split("\n")[0],
         )
@@ -171,8 +182,8 @@ def step(
 def names() -> list[str]:
     """Return the names of all steps: the morning's in their order, then all others by name."""
     load_all()
-    others = sorted(set(_REGISTRY) - set(_MORNING))
-    return [name for name in (*_MORNING, *others) if name in _REGISTRY]
+    others = sorted(set(_REGISTRY) - set(MORNING))
+    return [name for name in (*MORNING, *others) if name in _REGISTRY]
 
 
 def get(name: str, version: StepVersion = "latest") -> Step:

@@ -2,13 +2,18 @@
 
 import datetime as dt
 import json
+import platform
 import time
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import version
 
 import polars as pl
 
 from marketday import retailers
 from marketday.calls import Call, Result
 from marketday.errors import MarketdayError, StepError, listed
+from marketday.retailers import Retailer
 from marketday.secrets import redact
 from marketday.settings import Settings
 from marketday.steps.contract import Context, Outputs, Step, get, load_all
@@ -32,22 +37,12 @@ def execute(call: Call, settings: Settings) -> Result:
     warehouse = Warehouse.from_settings(settings)
     versions = {table.name: call.inputs[table.name] for table in step.reads if table.name in call.inputs}
     versions |= {table.name: warehouse.version(call.retailer, table) for table in step.unpinned(call)}
-    context = Context(
-        call=call,
-        retailer=retailer,
-        warehouse=warehouse,
-        versions=versions,
-        deliveries=settings.deliveries_path,
-        reports=settings.reports_path,
-        reports_url=settings.reports_url,
-        dask_scheduler=settings.dask_scheduler,
-    )
+    context = context_of(call, retailer, warehouse, versions, settings)
     started, clock = dt.datetime.now(dt.UTC), time.monotonic()
-    message, hashes = "interrupted", {}
+    message, result = "interrupted", Result()
     try:
         outputs = step.function(context)
         result = _commit(step, context, outputs)
-        hashes = result.hashes
         if outputs.error is not None:
             raise outputs.error  # noqa: TRY301  only after its tables are committed
         message = ""
@@ -58,8 +53,32 @@ def execute(call: Call, settings: Settings) -> Result:
         message = f"{type(error).__name__}: {error}"
         raise
     finally:
-        _record(step, context, hashes, message=message, started=started, seconds=time.monotonic() - clock)
+        _record(step, context, result, message=message, started=started, seconds=time.monotonic() - clock)
     return result
+
+
+def context_of(
+    call: Call, retailer: Retailer, warehouse: Warehouse, versions: Mapping[str, int], settings: Settings
+) -> Context:
+    """Return what the step of ``call`` may look at: these versions, and the places that the environment names."""
+    return Context(
+        call=call,
+        retailer=retailer,
+        warehouse=warehouse,
+        versions=versions,
+        deliveries=settings.deliveries_url,
+        reports=settings.reports_path,
+        reports_url=settings.reports_url,
+        dask_scheduler=settings.dask_scheduler,
+    )
+
+
+@cache
+def release() -> str:
+    """Return what results here depend on besides their inputs: this release, its libraries, the processor's kind."""
+    libraries = ("marketday", "polars", "numpy", "scipy", "lightgbm")
+    python = f"python {platform.python_version()} on {platform.machine()}"
+    return ", ".join([*(f"{name} {version(name)}" for name in libraries), python])
 
 
 def _commit(step: Step, context: Context, outputs: Outputs) -> Result:
@@ -81,7 +100,7 @@ def _commit(step: Step, context: Context, outputs: Outputs) -> Result:
 
 
 def _record(
-    step: Step, context: Context, hashes: dict[str, str], *, message: str, started: dt.datetime, seconds: float
+    step: Step, context: Context, result: Result, *, message: str, started: dt.datetime, seconds: float
 ) -> None:
     call = context.call
     block = f"{step.name}/{call.block}" if call.block else step.name
@@ -89,11 +108,16 @@ def _record(
         "step": f"{step.name}@{step.version}",
         "state": "failed" if message else "successful",
         "key": call.key,
+        "call": call.model_dump_json(),
+        "definition": context.retailer.model_dump_json(),
+        "release": release(),
         "inputs": json.dumps(dict(context.versions), sort_keys=True),
-        "outputs": json.dumps(hashes, sort_keys=True),
+        "outputs": json.dumps(result.hashes, sort_keys=True),
+        "written": json.dumps({table: result.snapshots[table] for table in result.hashes}, sort_keys=True),
         "message": redact(message),
         "started": started,
         "seconds": seconds,
         "block": block,
     }
-    context.warehouse.write(call.retailer, RUNS, pl.DataFrame([row]), run_day=call.day, block=block)
+    metadata = {"step": f"{step.name}@{step.version}", "run_day": call.day.isoformat(), "key": call.key}
+    context.warehouse.write(call.retailer, RUNS, pl.DataFrame([row]), run_day=call.day, block=block, metadata=metadata)

@@ -3,6 +3,7 @@
 import datetime as dt
 from collections.abc import Mapping
 from types import ModuleType
+from typing import NamedTuple
 
 import polars as pl
 
@@ -14,6 +15,8 @@ from marketday.tables import (
     EVENTS,
     FEATURES,
     FORECASTS,
+    INGESTED,
+    NOTICES,
     OFFERS,
     ORDERS,
     PRICES,
@@ -31,31 +34,32 @@ SERIES = ("location_id", "product_id")
 
 @step(
     "gate_clean",
-    reads=(*STAGED.values(), QUARANTINE, SALES, PRICES, EVENTS, PUBLICATIONS),
+    reads=(*STAGED.values(), INGESTED, QUARANTINE, NOTICES, SALES, PRICES, EVENTS, PUBLICATIONS),
     latest=(PUBLICATIONS,),
     writes=(VERDICTS, PUBLICATIONS),
     size="M",
 )
 def gate_clean(context: Context) -> Outputs:
-    """Judge the day's delivery: refused rows, volumes, reporting locations, prices."""
+    """Judge the day's delivery: refused rows, cut tables, volumes, missing locations, wrong days, prices."""
     gate = _gates().clean
+    delivered = dict(context.today(INGESTED).select("table", "rows").collect().iter_rows())
     accepted = {name: _height(context.today(table)) for name, table in STAGED.items()}
     refused = dict(context.today(QUARANTINE).group_by("table").len().collect().iter_rows())
+    last_stock, last_sales = (_last_location(context.today(STAGED[name])) for name in ("stock", "sales"))
     summaries = {
         "tables": gate.refused_rows(accepted, refused),
         "delivery": pl.DataFrame({"table": ["sales"], "rows": [accepted["sales"] + refused.get("sales", 0)]}),
+        "stock": gate.stock_ends_early(delivered.get("stock", 0), last_stock, last_sales),
         "prices": gate.price_changes(
             context.today(STAGED["prices"]), as_known(context.scan(PRICES), PRICES, context.call.origin)
         ),
+        "notices": gate.noticed(context.today(NOTICES).collect(), context.retailer.checks),
     }
     if accepted["sales"]:
-        volumes = _volumes(context, gate)
-        summaries |= {
-            "days": gate.by_day(volumes, context.retailer.gates),
-            "locations": gate.last_day_by_location(volumes),
-        }
-    suite = gate.suite(context.retailer.gates)
-    return _decide(context, "clean", summaries, {name: suite[name] for name in summaries})
+        sales = _sales(context, _gates(), delivered.get("sales", 0))
+        summaries |= gate.of_sales(sales, context.retailer.gates)
+    suite = gate.suite(context.retailer, summaries)
+    return _decide(context, "clean", summaries, suite)
 
 
 @step(
@@ -149,18 +153,29 @@ def _hold_over(context: Context, reason: str) -> pl.DataFrame:
     return earlier.sort(RUN_DAY).tail(1).with_columns(reason=pl.lit(reason)).drop(RUN_DAY)
 
 
-def _volumes(context: Context, gate: ModuleType) -> pl.DataFrame:
-    """Daily sales as they will stand once the delivery is loaded, against what is usual, where locations are open."""
-    staged = context.today(STAGED["sales"])
+def _sales(context: Context, gates: ModuleType, rows: int) -> NamedTuple:
+    """Return the delivered sales, what was known of their days, and both as they will stand once loaded."""
+    staged, day = context.today(STAGED["sales"]), context.call.day
     last: dt.date = staged.select(pl.col("day").max()).collect().item()
-    first, history = gate.window(last, context.retailer.late_days)
+    first, history = gates.sales.window(last, context.retailer.late_days)
+    before = context.scan(SALES).filter(pl.col("day").is_between(history, last), pl.col(RUN_DAY) < day)
     delivered = staged.filter(pl.col("day").is_between(history, last))
-    known = context.scan(SALES).filter(pl.col("day").is_between(history, last), pl.col(RUN_DAY) < context.call.day)
-    both = as_known(pl.concat([known, delivered]), SALES, context.call.day)
-    daily = both.group_by("location_id", "day").agg(pl.col("units").sum()).collect()
-    days = delivered.filter(pl.col("day") >= first).select(pl.col("day").unique()).collect()["day"]
-    volumes: pl.DataFrame = gate.volumes(daily, days, _closed(context, days, daily["location_id"].unique()))
-    return volumes
+    known = as_known(before.filter(pl.col("day") >= first), SALES, day)
+    both = as_known(pl.concat([before, delivered]), SALES, day)
+    delivered_daily, known_daily, both_daily = (
+        gates.sales.daily(rows_of).collect(engine="streaming")
+        for rows_of in (delivered.filter(pl.col("day") >= first), known, both)
+    )
+    days = delivered_daily["day"].unique()
+    sales: NamedTuple = gates.clean.Sales(
+        rows, delivered_daily, known_daily, both_daily, _closed(context, days, both_daily["location_id"].unique())
+    )
+    return sales
+
+
+def _last_location(rows: pl.LazyFrame) -> str | None:
+    last: str | None = rows.select(pl.col("location_id").max()).collect().item()
+    return last
 
 
 def _closed(context: Context, days: pl.Series, locations: pl.Series) -> pl.DataFrame:
@@ -178,9 +193,8 @@ def _closed(context: Context, days: pl.Series, locations: pl.Series) -> pl.DataF
 def _recently_sold(context: Context, days: int) -> pl.DataFrame:
     """Units sold per day on the last known days with sales."""
     sales = context.scan(SALES).filter(pl.col(RUN_DAY) <= context.call.day, pl.col("day") <= context.call.origin)
-    last = sales.select(pl.col("day").unique()).sort("day").tail(days)
-    first = last.select(pl.col("day").min()).collect().item()
-    recent = as_known(sales.filter(pl.col("day") >= first), SALES, context.call.day)
+    last = sales.select(pl.col("day").unique()).sort("day").tail(days).collect()["day"]
+    recent = as_known(sales.filter(pl.col("day").is_in(last.implode())), SALES, context.call.day)
     return recent.group_by("day").agg(pl.col("units").sum()).sort("day").collect()
 
 
