@@ -8,7 +8,7 @@ READY := .venv/.ready
 export PYTHONDONTWRITEBYTECODE :=
 export VIRTUAL_ENV :=
 
-.PHONY: help setup run up test test-e2e check format lock image clean bench-features bench-forecast bench-steps bench-stockouts
+.PHONY: help setup run up test test-e2e test-slow check format lock image clean bench-features bench-forecast bench-steps bench-stockouts bench-warehouse
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
@@ -37,6 +37,9 @@ test: $(READY) ## every test that needs nothing else
 test-e2e: $(READY) ## the tests that start a real Airflow, with the failure matrix: 20 minutes at most
 	@$(BIN)/python -m pytest tests/e2e tests/marketday/test_docs.py -m e2e -n 2 --dist loadscope --durations=0 --durations-min=1
 
+test-slow: $(READY) ## 200 kills of writers and services, a month of corrections, 2,000 made-up requests: a quarter of an hour
+	@$(BIN)/python -m pytest tests -m "slow and not e2e" -n 2 --dist loadfile --durations=0 --durations-min=1
+
 check: $(READY) ## lint, format, types, layers
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -61,6 +64,9 @@ bench-steps: $(READY) ## what a step costs as a task, what waiting costs, how fa
 
 bench-stockouts: $(READY) ## demand where stock ran out, beside LightGBM's and the simulator's truth (MARKETDAY_DATA)
 	@$(BIN)/python benchmarks/stockouts.py
+
+bench-warehouse: $(READY) ## 30 million rows through the API into the warehouse, a chain's morning, many versions (MARKETDAY_DATA)
+	@$(BIN)/python benchmarks/warehouse.py
 
 image: ## build the container image with docker, podman or buildah
 	@scripts/image
