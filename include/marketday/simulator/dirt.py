@@ -33,8 +33,6 @@ FAULTS: dict[str, Fault] = {
         Fault(rows.unknown_supplier, "unknown_supplier"),
         Fault(rows.unknown_product, "unknown_product"),
         Fault(rows.unknown_location, "unknown_location"),
-        Fault(rows.clock_ahead, "time_zone"),
-        Fault(rows.wrong_day, "wrong_day"),
         Fault(rows.half_a_piece, "fractional_pieces"),
         Fault(rows.grams, "units_scale"),
         Fault(rows.cents, "price_scale"),
@@ -42,13 +40,16 @@ FAULTS: dict[str, Fault] = {
         Fault(rows.before_launch, "before_launch"),
         Fault(rows.after_delisting, "after_delisting"),
         Fault(rows.duplicate_key, "duplicate_key"),
+        Fault(rows.clock_ahead, "time_zone"),
+        Fault(rows.wrong_day, "wrong_day"),
         Fault(rows.garbled_name, "garbled_name"),
         Fault(rows.decimal_comma, "decimal_comma"),
         Fault(rows.not_a_number, "unreadable"),
         Fault(whole.missing_column, ""),
     )
 }
-"""By name, in the order in which they are put in: those that change a column's type, or the columns, come last."""
+"""By name, in the order in which they are put in. Those that bring later days come after those that look at the last
+one, and at the end come those that change a column's type, or the columns."""
 
 
 def days_before(faults: tuple[str, ...]) -> int:
