@@ -17,24 +17,19 @@ from marketday.tables.catalogue import (
     SUPPLIERS,
     WEATHER,
 )
-from marketday.tables.made import (
+from marketday.tables.forecasting import (
     CALIBRATION,
     EFFECTS,
     EXPLANATIONS,
     FEATURES,
     FORECASTS,
-    INGESTED,
-    MADE,
     MODELS,
-    NOTICES,
     ORDERS,
     PREDICTIONS,
-    PUBLICATIONS,
-    QUARANTINE,
     RECENT_DAYS,
-    RUNS,
-    VERDICTS,
 )
+from marketday.tables.made import MADE
+from marketday.tables.recorded import INGESTED, NOTICES, PUBLICATIONS, QUARANTINE, RUNS, VERDICTS
 from marketday.tables.refused import DECISIONS, JUDGED_REPLAYS, OUTCOMES, REPLAYS
 from marketday.tables.schema import RUN_DAY, Column, Pattern, Table, raw, staged
 

@@ -72,6 +72,11 @@ class Table:
         return next(c for c in self.columns if c.name == name)
 
 
+BLOCK = Column(
+    name="block",
+    type=pa.string(),
+    description="Part of the day that is written on its own: a block of locations, a gate, a step.",
+)
 ROW = Column(name="row", type=pa.int64(), description="Row number in the delivered table, from 0.", minimum=0)
 UNREADABLE = Column(
     name="unreadable",
