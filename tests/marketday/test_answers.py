@@ -58,7 +58,7 @@ def ask(slots, monkeypatch):
     def submit(call: Call, *, force: bool = False) -> tuple[str, bool]:
         body = call.model_dump_json().encode()
         if known := answers.standing(call.step, body, force=force):
-            assert JobStatus.model_validate_json(known.content) == known.job
+            assert JobStatus.model_validate_json(known.response.body) == known.job
             return known.job.job_id, True
         job, new = asyncio.run(answers.submit(call, body, force=force, run_id=""))
         assert not new

@@ -6,6 +6,7 @@ a thread, costs ten times what all the rest of such a request does.
 
 from typing import NamedTuple
 
+from fastapi import Response
 from fastapi.concurrency import run_in_threadpool
 
 from marketday import retailers
@@ -20,10 +21,10 @@ _MOST = 10_000
 
 
 class Answer(NamedTuple):
-    """A call's job that was there before, as it was then, and as JSON."""
+    """A call's job that was there before, as it was then, and the response that says so."""
 
     job: JobStatus
-    content: str
+    response: Response
     retailer: Retailer
 
 
@@ -56,8 +57,13 @@ class Answers:
         job, new = await run_in_threadpool(self._slots.submit, call, force=force, run_id=run_id)
         # What was read before a change must not stand after it.
         if not new and revision is not None and revision == self._revision and _told_by_store(job, call):
-            self._known[call.step, body, force] = Answer(job, job.model_dump_json(), retailer)
+            self._known[call.step, body, force] = Answer(job, response(job), retailer)
         return job, new
+
+
+def response(job: JobStatus, status: int = 200) -> Response:
+    """Return the HTTP response that tells of a job."""
+    return Response(job.model_dump_json(), status, {"Location": f"/jobs/{job.job_id}"}, media_type="application/json")
 
 
 def _told_by_store(job: JobStatus, call: Call) -> bool:

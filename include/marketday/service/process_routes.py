@@ -8,7 +8,7 @@ from marketday import steps
 from marketday.calls import Call
 from marketday.client import JobStatus, Link, Process
 from marketday.errors import ServiceError, StepError
-from marketday.service.answers import Answers
+from marketday.service.answers import Answers, response
 from marketday.service.problems import NO_SUCH_PROCESS, Problem
 
 router = APIRouter()
@@ -40,14 +40,14 @@ async def execute(request: Request) -> Response:
     answers: Answers = request.app.state.answers
     if known := answers.standing(step, body, force=force):
         _check_key(request, known.job.key)
-        return _answer(known.job.job_id, known.content, 200)
+        return known.response
     _process(step)
     call = _call(body)
     if call.step != step:
         raise StepError(f"The call is for step {call.step!r}, the address for {step!r}")
     _check_key(request, call.key)
     job, new = await answers.submit(call, body, force=force, run_id=request.headers.get("x-run-id", ""))
-    return _answer(job.job_id, job.model_dump_json(), 201 if new else 200)
+    return response(job, 201 if new else 200)
 
 
 @router.get("/processes")
@@ -65,7 +65,8 @@ def process(step: str) -> Process:
 
 
 def _force(request: Request) -> bool:
-    said = request.query_params.get("force", "false")
+    # Most submissions have no query, and to parse none takes as long as to look the answer up.
+    said = request.query_params.get("force", "false") if request.scope["query_string"] else "false"
     if said not in ("true", "false"):
         raise ServiceError(f"query.force: {said!r} is neither true nor false")
     return said == "true"
@@ -85,10 +86,6 @@ def _check_key(request: Request, key: str) -> None:
             f"Idempotency-Key {said} is not the call's key {key}",
             hint="Leave the header out, or send the SHA-256 of the call's canonical JSON (Call.key).",
         )
-
-
-def _answer(job_id: str, content: str, status: int) -> Response:
-    return Response(content, status, {"Location": f"/jobs/{job_id}"}, media_type="application/json")
 
 
 def _process(name: str) -> Process:
