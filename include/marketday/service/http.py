@@ -1,5 +1,6 @@
 """The HTTP server, in a thread of its own."""
 
+import gc
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -50,6 +51,9 @@ class HttpServer:
             ServiceError: it does not begin within some seconds.
 
         """
+        # What has been imported stays: no request is to wait while it is looked through for garbage.
+        gc.collect()
+        gc.freeze()
         self._server = uvicorn.Server(self._config)
         self._last_turn = time.monotonic()
         sockets = [self._listener.dup()]  # uvicorn closes what it is given
