@@ -1,5 +1,6 @@
 """A step service of the benchmark's own, and what a retailer and a morning ask of it."""
 
+import contextlib
 import datetime as dt
 import os
 import socket
@@ -7,21 +8,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
+import httpx
 from names import DEFINITION, RETAILER
 
 from marketday.calls import Call
 from marketday.client import MAX_WAIT, StepServiceClient
-from marketday.errors import ServiceError
 
 STEPS = ("ingest", "clean", "load")
 _START_SECONDS = 60.0
 
 
-@contextmanager
+@contextlib.contextmanager
 def running(home: Path) -> Iterator[StepServiceClient]:
     """Start the service in a new home on a free port of this machine and return its client; ends it after the block."""
     (home / "retailers").mkdir(parents=True)
@@ -40,8 +40,8 @@ def running(home: Path) -> Iterator[StepServiceClient]:
     with log.open("w", encoding="utf-8") as sink:
         server = subprocess.Popen([*cli, "serve", "--port", str(port)], env=env, stdout=sink, stderr=sink)
     try:
+        _await(url, server, log)
         with StepServiceClient(url) as client:
-            _await(client, server, log)
             yield client
     finally:
         server.terminate()
@@ -66,14 +66,11 @@ def loaded(client: StepServiceClient, day: dt.date) -> dict[str, int]:
     return rows
 
 
-def _await(client: StepServiceClient, server: "subprocess.Popen[bytes]", log: Path) -> None:
+def _await(url: str, server: "subprocess.Popen[bytes]", log: Path) -> None:
     deadline = time.monotonic() + _START_SECONDS
-    while True:
-        try:
-            client.process(STEPS[0])
-        except ServiceError:
-            if server.poll() is not None or time.monotonic() > deadline:
-                raise SystemExit(f"The service does not start: {log.read_text(encoding='utf-8')}") from None
-            time.sleep(0.1)
-        else:
-            return
+    while server.poll() is None and time.monotonic() < deadline:
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.get(f"{url}/readyz").is_success:
+                return
+        time.sleep(0.1)
+    raise SystemExit(f"The service does not start: {log.read_text(encoding='utf-8')}")
