@@ -21,6 +21,8 @@ from marketday.tables import Table
 
 GROUP_ROWS = 1 << 17
 _GROUP_BYTES = 32 << 20
+_BATCH_ROWS = 1 << 14
+"""Rows that are encoded at a time."""
 
 
 def rewrite(source: Path, target: Path, table: Table, sent: Sent, limits: Limits) -> TableReceipt:
@@ -83,7 +85,10 @@ def _whole(stream: Unfolded, path: Path) -> Path:
 
 def _write(target: Path, table: Table, schema: pa.Schema, batches: Iterator[pa.RecordBatch], limits: Limits) -> int:
     rows, unfolded, group = 0, 0, list[pa.RecordBatch]()
-    with pq.ParquetWriter(target, schema, compression="zstd", compression_level=1, store_schema=False) as writer:
+    options = {"compression": "zstd", "compression_level": 1, "store_schema": False, "write_batch_size": _BATCH_ROWS}
+    # Days go up from row to row: a dictionary of them takes longer to write, and is larger.
+    repeated = [field.name for field in schema if not pa.types.is_temporal(field.type)]
+    with pq.ParquetWriter(target, schema, use_dictionary=repeated, **options) as writer:
         for batch in batches:
             rows += batch.num_rows
             unfolded += batch.nbytes
