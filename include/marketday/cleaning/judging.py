@@ -26,16 +26,9 @@ class Checked(NamedTuple):
 
 def check(raw: pl.DataFrame, table: Table, known: Known) -> Checked:
     """Split ``raw`` (the columns of the table's raw twin) by the rules of ``table``."""
-    here = [(rule, known.checks.of(rule.code)) for rule in _breakable(rules(table, known), raw)]
-    refusing = [rule for rule, severity in here if severity == "refuse"]
-    numbers = [pl.when(rule.broken).then(pl.lit(number, pl.UInt8)) for number, rule in enumerate(refusing)]
-    first_broken = pl.coalesce(*numbers, pl.lit(None, pl.UInt8))
-    judged = compared(raw, table, known).with_columns(rule=first_broken)
-    broken = judged.filter(pl.col("rule").is_not_null())
-    sound = judged.filter(pl.col("rule").is_null()) if broken.height else judged
-    refused = [
-        _quarantine(broken.filter(pl.col("rule") == number), table, rule) for number, rule in enumerate(refusing)
-    ]
+    judged = compared(raw, table, known)
+    here = [(rule, known.checks.of(rule.code)) for rule in _broken(rules(table, known), judged)]
+    sound, refused = _split(judged, table, [rule for rule, severity in here if severity == "refuse"])
     single, clashing, collapsed = _split_duplicates(sound, table)
     refused.append(_quarantine(clashing, table, _duplicate_key(table)))
     warning = [rule for rule, severity in here if severity == "warn"]
@@ -47,21 +40,39 @@ def check(raw: pl.DataFrame, table: Table, known: Known) -> Checked:
     )
 
 
-def _breakable(all_rules: list[Rule], raw: pl.DataFrame) -> list[Rule]:
-    """Leave out rules about one text that none of the texts breaks: there are far fewer of these than rows."""
-    texts = {
-        name: raw[name].rle().struct.field("value").unique().alias(name).to_frame()
-        for name, kind in raw.schema.items()
-        if kind == pl.String
-    }
+def _broken(all_rules: list[Rule], rows: pl.DataFrame) -> list[Rule]:
+    """Return the rules that some row breaks: seldom any, and to look for one is cheap."""
+    texts = {name: _texts(rows[name]) for name, kind in rows.schema.items() if kind == pl.String}
 
-    def broken(rule: Rule) -> bool:
-        columns = set(rule.broken.meta.root_names())
-        if len(columns) != 1 or not columns <= texts.keys():
-            return True
-        return bool(texts[columns.pop()].select(rule.broken.any()).item())
+    def about(rule: Rule) -> str | None:
+        """Name the text that the rule is about, if it is about one and no more: there are far fewer than rows."""
+        columns = rule.broken.meta.root_names()
+        return columns[0] if len(set(columns)) == 1 and columns[0] in texts else None
 
-    return [rule for rule in all_rules if broken(rule)]
+    by_row = [pl.lit(value=False) if about(rule) else rule.broken.any() for rule in all_rules]
+    found = rows.select(each.alias(str(number)) for number, each in enumerate(by_row)).row(0)
+    by_text = (texts[name].select(rule.broken.any()).item() if (name := about(rule)) else False for rule in all_rules)
+    return [rule for rule, in_rows, in_texts in zip(all_rules, found, by_text, strict=True) if in_rows or in_texts]
+
+
+def _texts(values: pl.Series) -> pl.DataFrame:
+    """Return every text of a column once, or a few times: neighbours are often the same."""
+    if values.null_count() == values.len():
+        return values.head(1).to_frame()
+    return values.rle().struct.field("value").unique().alias(values.name).to_frame()
+
+
+def _split(judged: pl.DataFrame, table: Table, refusing: list[Rule]) -> tuple[pl.DataFrame, list[pl.DataFrame]]:
+    """Return the rows that break none of the rules, and the others by the first one that they break."""
+    numbers = [pl.when(rule.broken).then(pl.lit(number, pl.UInt8)) for number, rule in enumerate(refusing)]
+    if not numbers:
+        return judged, []
+    judged = judged.with_columns(rule=pl.coalesce(numbers))
+    broken = judged.filter(pl.col("rule").is_not_null())
+    refused = [
+        _quarantine(broken.filter(pl.col("rule") == number), table, rule) for number, rule in enumerate(refusing)
+    ]
+    return judged.filter(pl.col("rule").is_null()), refused
 
 
 def total_notices(parts: Iterable[pl.DataFrame]) -> pl.DataFrame:

@@ -65,8 +65,9 @@ def rules(table: Table, known: Known) -> list[Rule]:
         *(_unknown(column, known.keys[column.references]) for column in columns if column.references),
         *(_observed(known) if table.name in OBSERVED else []),
         *(_fractional_pieces(column) for column in columns if column.unit == BY_PRODUCT),
+        *([_units_scale()] if table.name == SALES.name and known.usual_units.height else []),
         *(_sold() if table.name == SALES.name else []),
-        *([_price_scale()] if table.name == PRICES.name else []),
+        *([_price_scale()] if table.name == PRICES.name and known.usual_prices.height else []),
         *([_decimal_comma()] if any(pa.types.is_floating(column.type) for column in columns) else []),
         *([_wrongly_decoded("garbled_name", NAME)] if _has_name_for_people(table) else []),
     ]
@@ -92,7 +93,10 @@ def _beside(raw: pl.DataFrame, facts: pl.DataFrame, *key: str) -> pl.DataFrame:
         return raw.with_columns(
             pl.lit(None, kind).alias(name) for name, kind in facts.schema.items() if name not in key
         )
-    return raw.join(facts, on=key, how="left", maintain_order="left")
+    # Neighbours mostly have the same key: what is known of it is looked up once for all of them.
+    run = raw.select(pl.struct(key).rle_id().alias("run")).to_series()
+    heads = raw.select(key).filter(run != run.shift(fill_value=1))
+    return raw.hstack(heads.join(facts, on=key, how="left", maintain_order="left").drop(key)[run])
 
 
 def _decimal_comma() -> Rule:
@@ -180,7 +184,6 @@ def _sold() -> list[Rule]:
     closed = pl.col("closed_here").fill_null(pl.col("closed_everywhere"))
     ended = pl.col("delisted")
     return [
-        _units_scale(units),
         Rule("closed_store", sold & closed, pl.format("units is {} on a day on which the location was closed", units)),
         Rule(
             "before_launch",
@@ -195,8 +198,9 @@ def _sold() -> list[Rule]:
     ]
 
 
-def _units_scale(units: pl.Expr) -> Rule:
+def _units_scale() -> Rule:
     """Units far from the usual that are near it once a factor is taken away; pieces must be whole then."""
+    units = pl.col("units")
     gap, spread = pl.when(units > 0).then(units).log() - pl.col("log_units"), pl.col("spread")
     far = gap > SPREADS_FAR * spread
     near = pl.max_horizontal(pl.lit(NEAR), SPREADS_NEAR * spread)
