@@ -11,8 +11,9 @@ from deltalake.exceptions import CommitFailedError
 
 from marketday import tables
 from marketday.errors import WarehouseError
-from marketday.warehouse import NOTHING_YET, Warehouse, Written, files, writing
+from marketday.warehouse import NOTHING_YET, Rows, Warehouse, Written, files, writing
 
+STAGED = tables.STAGED["sales"]
 MONDAY, TUESDAY, WEDNESDAY = (dt.date(2025, 3, day) for day in (3, 4, 5))
 
 
@@ -33,8 +34,8 @@ def stored(warehouse: Warehouse, run_day: dt.date = TUESDAY) -> list[tuple[str, 
     return sorted(rows.select("location_id", "units").collect().iter_rows())
 
 
-def compact(warehouse: Warehouse) -> None:
-    DeltaTable(f"{warehouse.url}/r/sales").optimize.compact()
+def compact(warehouse: Warehouse, table: tables.Table = tables.SALES) -> None:
+    DeltaTable(f"{warehouse.url}/r/{table.name}").optimize.compact()
 
 
 def data_files(warehouse: Warehouse) -> set[Path]:
@@ -64,6 +65,58 @@ def test_frames_that_do_not_go_together_leave_nothing_visible(warehouse: Warehou
     with pytest.raises(WarehouseError, match=complaint):
         write(warehouse, frames)
     assert warehouse.version("r", tables.SALES) == NOTHING_YET
+
+
+def stage(warehouse: Warehouse, rows, run_day: dt.date = TUESDAY) -> Written:
+    return warehouse.write("r", STAGED, rows, run_day=run_day)
+
+
+def staged_day(warehouse: Warehouse, run_day: dt.date = TUESDAY) -> Rows:
+    return warehouse.stored_day("r", STAGED, run_day, warehouse.version("r", STAGED))
+
+
+def test_a_stored_day_is_copied_into_a_table_of_the_same_columns(warehouse: Warehouse):
+    stage(warehouse, [sales("a", 1, 2), sales("b", 3)])
+    stage(warehouse, sales("a", 9), WEDNESDAY)
+    sources = {path.read_bytes() for path in data_files(warehouse)}
+    copied = write(warehouse, staged_day(warehouse))
+    assert stored(warehouse) == [("a", 1), ("a", 2), ("b", 3)]
+    assert {path.read_bytes() for path in Path(warehouse.url).rglob("sales/**/*.parquet")} < sources
+    there = data_files(warehouse)
+    assert write(warehouse, pl.concat([sales("a", 1, 2), sales("b", 3)])) == copied, "hash and version of the same rows"
+    assert write(warehouse, staged_day(warehouse)) == copied
+    assert data_files(warehouse) == there, "what was not needed after all is taken away"
+    stage(warehouse, sales("b", 4))
+    write(warehouse, staged_day(warehouse))
+    assert stored(warehouse) == [("b", 4)]
+    compact(warehouse)
+    assert stored(warehouse) == [("b", 4)], "its statistics are those of the rows"
+
+
+def test_a_stored_day_without_rows_clears_the_day(warehouse: Warehouse):
+    write(warehouse, sales("a", 1))
+    assert write(warehouse, staged_day(warehouse)).rows == 0, "nothing was ever staged"
+    assert stored(warehouse) == []
+    stage(warehouse, sales("a", 1), WEDNESDAY)
+    write(warehouse, sales("a", 1))
+    assert write(warehouse, staged_day(warehouse)).rows == 0, "only another day was"
+    assert stored(warehouse) == []
+
+
+def test_a_stored_day_in_a_compacted_file_is_read_and_written_anew(warehouse: Warehouse):
+    for day, units in ((TUESDAY, 2), (WEDNESDAY, 3)):
+        stage(warehouse, sales("a", units), day)
+    compact(warehouse, STAGED)
+    written = write(warehouse, staged_day(warehouse))
+    assert (stored(warehouse), written.rows) == ([("a", 2)], 1)
+    assert stored(warehouse, WEDNESDAY) == []
+
+
+def test_a_stored_day_is_that_of_its_version(warehouse: Warehouse):
+    first = stage(warehouse, sales("a", 1))
+    stage(warehouse, sales("a", 2))
+    write(warehouse, warehouse.stored_day("r", STAGED, TUESDAY, first.version))
+    assert stored(warehouse) == [("a", 1)]
 
 
 def test_a_writer_that_fails_halfway_leaves_the_day_as_it_was(warehouse: Warehouse):

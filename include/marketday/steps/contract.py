@@ -65,12 +65,7 @@ class Context:
             StepError: the step did not declare that it reads the table.
 
         """
-        if table.name not in self.versions:
-            raise StepError(
-                f"Step {self.call.step} reads {table.name} but declares only: {listed(self.versions)}",
-                hint="Add the table to reads=(…) of the step.",
-            )
-        return self.warehouse.scan(self.call.retailer, table, version=self.versions[table.name])
+        return self.warehouse.scan(self.call.retailer, table, version=self._version(table))
 
     def report(self, page: str) -> str:
         """Write the HTML page of this step's day, whole or not at all, and return its address."""
@@ -87,9 +82,26 @@ class Context:
         rows = self.scan(table).filter(pl.col("run_day") == self.call.day)
         return rows.filter(pl.col("block") == self.call.block) if table.blocked and self.call.block else rows
 
+    def stored(self, table: Table) -> Rows:
+        """Return the rows that this day's run wrote, all blocks of them, for another table that is to have them too.
+
+        Raises:
+            StepError: the step did not declare that it reads the table.
+
+        """
+        return self.warehouse.stored_day(self.call.retailer, table, self.call.day, self._version(table))
+
     def known(self, table: Table) -> pl.LazyFrame:
         """Return the rows as known on the morning of the day: per key the latest, nothing withdrawn or from later."""
         return as_known(self.scan(table), table, self.call.day)
+
+    def _version(self, table: Table) -> int:
+        if table.name not in self.versions:
+            raise StepError(
+                f"Step {self.call.step} reads {table.name} but declares only: {listed(self.versions)}",
+                hint="Add the table to reads=(…) of the step.",
+            )
+        return self.versions[table.name]
 
 
 @dataclass(frozen=True, kw_only=True)

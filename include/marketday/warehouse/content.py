@@ -71,11 +71,19 @@ def conformed(frames: Iterable[pl.DataFrame], table: Table, run_day: dt.date) ->
 
 def rising(rows: pl.DataFrame, key: Sequence[str]) -> bool:
     """Whether each row's key comes after that of the row before, so that none occurs twice; a null comes nowhere."""
-    later = pl.lit(value=False)
+    keys = rows.select(key)
+    before, after = keys.head(-1), keys.slice(1)
+    # Neighbours mostly differ in the last column alone, and two texts are sooner seen to be equal than put in order.
+    later = after[key[-1]] > before[key[-1]]
+    for name in key[:-1]:
+        later &= after[name] == before[name]
+    unsure = ~later.fill_null(value=False)
+    pairs = pl.concat([before.filter(unsure), after.filter(unsure).rename("after {}".format)], how="horizontal")
+    rises = pl.lit(value=False)
     for name in reversed(key):
-        before = pl.col(name).shift()
-        later = (pl.col(name) > before) | ((pl.col(name) == before) & later)
-    return bool(rows.lazy().select(later.slice(1).all(ignore_nulls=False)).collect().item())
+        one, next_one = pl.col(name), pl.col(f"after {name}")
+        rises = (next_one > one) | ((next_one == one) & rises)
+    return bool(pairs.select(rises.all(ignore_nulls=False)).item())
 
 
 def _twice(table: Table) -> WarehouseError:

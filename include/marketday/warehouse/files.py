@@ -9,7 +9,7 @@ import io
 import json
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -84,6 +84,8 @@ class File(NamedTuple):
     rows: int
     whole: bool
     """Whether all of its rows are of the part that it was looked up for."""
+    stats: Mapping[str, Any]
+    """How many rows it has, and least and greatest value and nulls of columns."""
 
 
 def indexed(table: Table) -> list[str]:
@@ -106,8 +108,11 @@ def holding(delta: DeltaTable, part: Part) -> list[File]:
         least, greatest = pl.col(f"min.{name}"), pl.col(f"max.{name}")
         maybe &= pl.lit(value).is_between(least, greatest).fill_null(value=True)
         whole &= (least.eq_missing(pl.lit(value))) & (greatest.eq_missing(pl.lit(value)))
-    found = files.filter(maybe).select("path", "size_bytes", "num_records", whole.alias("whole"))
-    return [File(path, size, rows or 0, own) for path, size, rows, own in found.iter_rows()]
+    found = files.filter(maybe).with_columns(whole=whole)
+    return [
+        File(row["path"], row["size_bytes"], row["num_records"] or 0, row["whole"], _stats(row))
+        for row in found.iter_rows(named=True)
+    ]
 
 
 def put(folder: Folder, table: Table, rows: pl.DataFrame, month: str) -> AddAction:
@@ -117,8 +122,6 @@ def put(folder: Folder, table: Table, rows: pl.DataFrame, month: str) -> AddActi
     """
     content = io.BytesIO()
     rows.write_parquet(content, compression="zstd", row_group_size=_GROUP_ROWS)
-    path = f"{RUN_MONTH}={month}/{uuid.uuid4()}.zstd.parquet"
-    obstore.put(folder.store(), path, content.getvalue())
     named = indexed(table)
     stats = {
         "numRecords": rows.height,
@@ -126,14 +129,12 @@ def put(folder: Folder, table: Table, rows: pl.DataFrame, month: str) -> AddActi
         "maxValues": dict(zip(named, rows.select(pl.col(named).max()).row(0), strict=True)),
         "nullCount": dict(zip(named, rows.select(pl.col(named).null_count()).row(0), strict=True)),
     }
-    return AddAction(
-        path=path,
-        size=content.tell(),
-        partition_values={RUN_MONTH: month},
-        modification_time=_now(),
-        data_change=True,
-        stats=json.dumps(stats, default=_plain),
-    )
+    return _put(folder, content.getvalue(), month, stats)
+
+
+def copy(file: File, source: Folder, target: Folder, month: str) -> AddAction:
+    """Write a file of one table below the folder of another, as it is; both have the same columns."""
+    return _put(target, obstore.get(source.store(), file.path).bytes(), month, file.stats)
 
 
 def removal(file: File, month: str) -> RemoveAction:
@@ -151,6 +152,30 @@ def discard(folder: Folder, added: Iterable[AddAction]) -> None:
     """Delete files that no commit names."""
     for action in added:
         obstore.delete(folder.store(), action.path)
+
+
+def _put(folder: Folder, content: bytes | obstore.Bytes, month: str, stats: Mapping[str, Any]) -> AddAction:
+    path = f"{RUN_MONTH}={month}/{uuid.uuid4()}.zstd.parquet"
+    obstore.put(folder.store(), path, content)
+    return AddAction(
+        path=path,
+        size=len(content),
+        partition_values={RUN_MONTH: month},
+        modification_time=_now(),
+        data_change=True,
+        stats=json.dumps(stats, default=_plain),
+    )
+
+
+def _stats(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the log says of a file, whose row of the list of files has it flat, as a commit takes it."""
+
+    def of(prefix: str) -> dict[str, Any]:
+        known = ((name, value) for name, value in row.items() if name.startswith(prefix) and value is not None)
+        return {name.removeprefix(prefix): value for name, value in known}
+
+    bounds = {"minValues": of("min."), "maxValues": of("max."), "nullCount": of("null_count.")}
+    return {"numRecords": row["num_records"], **bounds}
 
 
 def _now() -> int:

@@ -8,9 +8,10 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from marketday.errors import WarehouseError
 from marketday.settings import Settings
-from marketday.tables import Table
+from marketday.tables import RUN_DAY, Table
 from marketday.warehouse.content import empty
 from marketday.warehouse.files import Folder, Part
+from marketday.warehouse.stored import StoredDay
 from marketday.warehouse.writing import NOTHING_YET, Rows, Target, Written, replace
 
 
@@ -42,6 +43,13 @@ class Warehouse:
         if delta is None:
             return empty(table).lazy()
         return pl.scan_delta(delta).select(table.schema.names)
+
+    def stored_day(self, retailer: str, table: Table, run_day: dt.date, version: int) -> Rows:
+        """Return what a run day has in a table at a version, to be written to another one."""
+        delta = None if version == NOTHING_YET else self.delta(retailer, table, version)
+        if delta is None:
+            return empty(table).drop(RUN_DAY)
+        return StoredDay.at(table, self._folder(retailer, table), Part(run_day, None), delta)
 
     def write(
         self,

@@ -25,12 +25,14 @@ from marketday.warehouse.content import conformed
 from marketday.warehouse.files import RUN_MONTH, File, Folder, Part
 from marketday.warehouse.hashing import Digest
 from marketday.warehouse.order import in_key_order
+from marketday.warehouse.stored import StoredDay
 
 NOTHING_YET = -1
 """Version of a table that was never written."""
 
 Rows = pl.DataFrame | Iterable[pl.DataFrame]
-"""All rows of a write: one frame in any order, or many that come in the order of the table's key."""
+"""All rows of a write: one frame in any order, or many that come in the order of the table's key. A
+:class:`StoredDay` of a table with the same columns is copied and not encoded anew."""
 
 _TRIES = 30
 _FOR_EVER = "interval 36500 days"
@@ -72,15 +74,10 @@ def replace(target: Target, rows: Rows, metadata: dict[str, str]) -> Written:
     table, folder, part = target
     if table.blocked and part.block is None:
         raise WarehouseError(f"{table.name} is written block by block, and no block was given")
-    frames = conformed([rows] if isinstance(rows, pl.DataFrame) else rows, table, part.run_day)
-    digest, added = Digest(table), list[AddAction]()
-    waiting: pl.DataFrame | None = None  # The last frame, until it is known that the rows are not there already.
-    for frame in ahead(frames):
-        if waiting is not None:
-            added.append(target.put(waiting))
-        digest.feed(frame)
-        waiting = frame
-    content = Content(digest.rows, digest.hexdigest())
+    if isinstance(rows, StoredDay) and rows.fits(table, part):
+        content, added, waiting = _copied(target, rows)
+    else:
+        content, added, waiting = _encoded(target, [rows] if isinstance(rows, pl.DataFrame) else rows)
     for attempt in range(_TRIES):
         delta = _opened(folder, table)
         held = files.holding(delta, part) if delta else []
@@ -104,6 +101,27 @@ def replace(target: Target, rows: Rows, metadata: dict[str, str]) -> Written:
         f"{folder.url}: {_TRIES} commits in a row lost against other writers",
         hint="Run the step again; if it happens often, write fewer blocks at a time.",
     )
+
+
+def _encoded(target: Target, rows: Iterable[pl.DataFrame]) -> tuple[Content, list[AddAction], pl.DataFrame | None]:
+    """Write all frames but the last, which waits until it is known that the rows are not there already."""
+    digest, added = Digest(target.table), list[AddAction]()
+    waiting: pl.DataFrame | None = None
+    for frame in ahead(conformed(rows, target.table, target.part.run_day)):
+        if waiting is not None:
+            added.append(target.put(waiting))
+        digest.feed(frame)
+        waiting = frame
+    return Content(digest.rows, digest.hexdigest()), added, waiting
+
+
+def _copied(target: Target, day: StoredDay) -> tuple[Content, list[AddAction], None]:
+    """Copy files of another table; their rows are read only to be told apart from others."""
+    digest = Digest(target.table)
+    for frame in ahead(day.frames()):
+        digest.feed(frame)
+    added = [files.copy(file, day.folder, target.folder, target.part.month) for file in day.files]
+    return Content(digest.rows, digest.hexdigest()), added, None
 
 
 def _same(target: Target, held: list[File], content: Content) -> bool:
