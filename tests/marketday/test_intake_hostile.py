@@ -76,6 +76,9 @@ def parquet(rows: pl.DataFrame) -> bytes:
             lambda: hostile_files.crooked_parquet(page=1 << 20, rows=10**7), Sent(), "format", id="rows that are not"
         ),
         pytest.param(
+            lambda: hostile_files.crooked_parquet(page=1 << 20, rows=1_000), Sent(), "format", id="rows left out"
+        ),
+        pytest.param(
             lambda: hostile_files.crooked_parquet(page=1 << 20, claimed=2**31 - 1),
             Sent(),
             "limit_process",

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from marketday.deliveries.limits import Limits, too_much
+from marketday.deliveries.page_headers import count_values
 from marketday.deliveries.unfolding import Unfolded
 from marketday.errors import DeliveryError
 
@@ -59,7 +60,7 @@ def parquet(path: Path, table: str, limits: Limits) -> tuple[pa.Schema, Iterator
         buffer_size=_BUFFER,
         read_dictionary=texts,  # names and numbers of products: few, and repeated for each row
     )
-    return file.schema_arrow, _batches(file, table)
+    return file.schema_arrow, _batches(path, file, table)
 
 
 def arrow(stream: Unfolded, table: str) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
@@ -85,16 +86,37 @@ def arrow(stream: Unfolded, table: str) -> tuple[pa.Schema, Iterator[pa.RecordBa
     return reader.schema, batches()
 
 
-def _batches(file: pq.ParquetFile, table: str) -> Iterator[pa.RecordBatch]:
+def _batches(path: Path, file: pq.ParquetFile, table: str) -> Iterator[pa.RecordBatch]:
     rows = 0
     try:
+        _check_pages(path, file.metadata)
         for batch in file.iter_batches(BATCH_ROWS, use_threads=False):
             rows += batch.num_rows
             yield batch
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise _no_parquet(table, error) from error
     if rows != file.metadata.num_rows:
         raise _no_parquet(table, f"its footer speaks of {file.metadata.num_rows:,} rows, and there are {rows:,}")
+
+
+def _check_pages(path: Path, footer: pq.FileMetaData) -> None:
+    """Compare the rows that the footer speaks of with the values of every column's pages; cells are flat here.
+
+    Raises:
+        ValueError: they are not as many.
+
+    """
+    with path.open("rb") as raw:
+        for number in range(footer.num_row_groups):
+            group = footer.row_group(number)
+            for column in (group.column(n) for n in range(footer.num_columns)):
+                start = min(filter(None, (column.dictionary_page_offset, column.data_page_offset)), default=0)
+                held = count_values(raw, start, start + column.total_compressed_size)
+                if held != group.num_rows:
+                    raise ValueError(
+                        f"its footer speaks of {group.num_rows:,} rows in row group {number}, and the pages of "
+                        f"{column.path_in_schema} hold {held:,} values"
+                    )
 
 
 def _no_parquet(table: str, why: object) -> DeliveryError:

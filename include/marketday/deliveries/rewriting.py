@@ -66,8 +66,7 @@ def _rewritten(source: Path, target: Path, table: Table, sent: Sent, limits: Lim
             separator, schema, batches = text.separated(stream, table, encoding, limits)
             said = f"CSV, separated by {separator!r}, {encoding}"
         rows = _write(target, table, check_schema(table, schema, limits), batches, limits)
-        while stream.read(1 << 20):
-            pass  # what a reader has no need of belongs to the hash
+        stream.drain()  # what a reader has no need of belongs to the hash
         with target.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         return TableReceipt(

@@ -63,6 +63,12 @@ class Unfolded(io.RawIOBase):
             left -= len(more)
         return b"".join(parts)
 
+    def drain(self) -> None:
+        """Read what is left, to the end."""
+        self._ahead = b""
+        while self._next(_AT_ONCE):
+            continue
+
     def close(self) -> None:
         """Close the file."""
         self._file.close()
