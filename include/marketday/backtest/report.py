@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import polars as pl
 from markupsafe import Markup
 
-from marketday import plots
+from marketday import pages, plots
 from marketday.backtest import charts
 from marketday.backtest.plan import Plan
 from marketday.backtest.replay import RESULT, STAGES
@@ -21,6 +20,7 @@ from marketday.distributions import QUANTILE_LEVELS, pinball
 from marketday.errors import MarketdayError
 from marketday.scoring import INTERVALS
 
+_TEMPLATE = Path(__file__).with_name("report.html")
 MODEL, BASELINE = SYSTEMS.values()
 _TOLERANCE = 0.02
 """Coverage that is further from nominal is marked: beyond, an interval is not what it says."""
@@ -55,10 +55,6 @@ def page(
     command: str,
 ) -> str:
     """Return the page. ``done`` are the folders of the origins that have a result."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"percent": _percent, "signed": _signed, "number": _number}
     mean = scores.filter(pl.col("origin").is_null())
     overall = {
         rows: {row["system"]: row for row in mean.filter(by="all", rows=rows).iter_rows(named=True)}
@@ -66,7 +62,7 @@ def page(
     }
     result = json.loads((done[-1] / RESULT).read_text(encoding="utf-8"))
     uncensored = mean.filter(rows=UNCENSORED)
-    return environment.get_template("report.html").render(
+    return pages.template(_TEMPLATE, percent=_percent, signed=_signed, number=_number).render(
         plan=plan,
         model=overall[UNCENSORED][MODEL],
         baseline=overall[UNCENSORED][BASELINE],

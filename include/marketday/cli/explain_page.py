@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import altair as alt
-import jinja2
 from markupsafe import Markup
 
+from marketday import pages
 from marketday.cli.explain_words import Explained, change_rows, day_rows, likely, number, question, steps_of
 from marketday.explanations import Step
 from marketday.plots import BLUE, drawn
 
+_TEMPLATE = Path(__file__).with_name("explain.html")
 # Okabe and Ito's palette (2008), as in all charts here.
 _UP, _DOWN = "#009E73", "#D55E00"
 _WIDTH, _ROW = 620, 26
@@ -17,10 +18,7 @@ _WIDTH, _ROW = 620, 26
 
 def page(found: Explained) -> str:
     """Return the page."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.get_template("explain.html").render(
+    return pages.template(_TEMPLATE).render(
         found=found,
         question=question(found),
         chart=Markup(chart(steps_of(found), found.unit).decode()),  # noqa: S704  our own drawing

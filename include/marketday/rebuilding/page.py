@@ -2,24 +2,21 @@
 
 from pathlib import Path
 
-import jinja2
 from markupsafe import Markup
 
+from marketday import pages
 from marketday.rebuilding import charts
 from marketday.rebuilding.corrected import Corrected
 
+_TEMPLATE = Path(__file__).with_name("corrected.html")
 _MOST_ROWS = 200
 """Series that the page lists; the command's JSON has them all."""
 
 
 def page(found: Corrected) -> str:
     """Return the page."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"number": _number, "signed": _signed}
     drawn = found.series.height > 0
-    return environment.get_template("corrected.html").render(
+    return pages.template(_TEMPLATE, number=_number, signed=_signed).render(
         found=found,
         retailer=found.morning.retailer,
         day=found.morning.day,
