@@ -52,8 +52,8 @@ def _receipt(context: Context) -> Receipt | None:
     call = context.call
     if "delivery" not in call.params:
         return deliveries.latest(context.deliveries, call.retailer, call.day)
-    chosen = call.params["delivery"]
-    return deliveries.find(context.deliveries, call.retailer, chosen, call.day) if chosen else None
+    identity = call.params["delivery"]
+    return deliveries.find(context.deliveries, call.retailer, identity, call.day) if identity else None
 
 
 def _without_delivery(context: Context) -> Outputs:
