@@ -89,6 +89,13 @@ def test_a_file_that_cannot_be_read_any_more_is_found_by_the_deep_check(shop):
     assert (finding.kind, finding.path) == ("altered", file.relative_to(shop.parent).as_posix())
 
 
+def test_a_file_that_tells_what_is_published_and_cannot_be_read_is_found_at_once(shop):
+    file = data_files(shop, "runs")[2]
+    file.write_bytes(bytes(file.stat().st_size))
+    [finding] = found(shop)
+    assert (finding.kind, finding.path) == ("altered", file.relative_to(shop.parent).as_posix())
+
+
 def test_a_file_that_nobody_has_committed_is_a_leftover_and_one_of_another_name_is_surplus(shop):
     file = data_files(shop, "sales")[0]
     shutil.copy(file, file.with_name("part-00000-abc-c000.zstd.parquet"))

@@ -5,6 +5,8 @@ import random
 from pathlib import Path
 
 import pytest
+from deltalake import DeltaTable
+from deltalake.exceptions import CommitFailedError
 from mornings import FIRST, SHOP, contents, morning, predict, publish, record, sell
 
 from marketday.errors import WarehouseError
@@ -51,6 +53,33 @@ def test_compaction_leaves_one_file_per_past_month_and_the_same_rows(warehouse):
     )
     assert clean(warehouse)
     assert warehouse.delta(SHOP, SALES).history(1)[0]["step"] == "compact@1"
+
+
+def test_a_compaction_whose_answer_was_lost_is_recognised_and_deletes_nothing(warehouse, monkeypatch):
+    before, commit = contents(warehouse), DeltaTable.create_write_transaction
+
+    def committed_but(self, *args, **kwargs):
+        commit(self, *args, **kwargs)
+        raise CommitFailedError("the connection was reset")
+
+    monkeypatch.setattr(DeltaTable, "create_write_transaction", committed_but)
+    done = compact(warehouse, SHOP, before=LATER)
+    assert (done["sales"].after, done["sales"].left) == (2, [])
+    assert all(rows.equals(before[name]) for name, rows in contents(warehouse).items())
+    assert clean(warehouse)
+
+
+def test_a_compaction_that_came_too_late_leaves_the_rows_and_its_files_to_vacuum(warehouse, monkeypatch):
+    def lost(*_, **__):
+        raise CommitFailedError("another was faster")
+
+    before = contents(warehouse)
+    with monkeypatch.context() as patched:
+        patched.setattr(DeltaTable, "create_write_transaction", lost)
+        assert compact(warehouse, SHOP, before=LATER)["sales"].left == ["2025-01", "2025-02"]
+    assert all(rows.equals(before[name]) for name, rows in contents(warehouse).items())
+    _, checks = check(warehouse, SHOP)
+    assert {finding.kind for checked in checks for finding in checked.findings} == {"leftover"}
 
 
 def test_compaction_leaves_the_month_that_is_being_written_alone(warehouse):

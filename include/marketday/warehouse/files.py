@@ -137,13 +137,13 @@ def copy(file: File, source: Folder, target: Folder, month: str) -> AddAction:
     return _put(target, obstore.get(source.store(), file.path).bytes(), month, file.stats)
 
 
-def removal(file: File, month: str) -> RemoveAction:
-    """Return what a commit needs to take the file out of the table; what lies there stays for earlier versions."""
+def removal(path: str, size: int, month: str, *, data_change: bool = True) -> RemoveAction:
+    """Return what a commit needs to take a file out of the table; what lies there stays for earlier versions."""
     return RemoveAction(
-        path=file.path,
-        data_change=True,
+        path=path,
+        data_change=data_change,
         deletion_timestamp=_now(),
-        size=file.size,
+        size=size,
         partition_values={RUN_MONTH: month},
     )
 

@@ -132,6 +132,8 @@ def _of_files(found: Survey, table: TableFiles) -> Iterator[Finding]:
         elif entry.size != file.size:
             message = f"it has {entry.size:,} bytes, and had {file.size:,} when it was committed"
             yield Finding("altered", table.name, path, message)
+        elif (table.name, file.path) in found.unreadable:
+            yield Finding("altered", table.name, path, "it cannot be read, and may refer to more versions")
 
 
 def _versions(file: File) -> str:
@@ -156,7 +158,7 @@ def _of_reader(warehouse: Warehouse, found: Survey, table: TableFiles) -> Iterat
         return
     path = f"{found.folder(table.name)}/{delta_log.FOLDER}"
     try:
-        delta = Folder(f"{warehouse.url}/{found.folder(table.name)}", warehouse.storage_options).delta(table.log.latest)
+        delta = warehouse.folder(found.retailer, table.name).delta(table.log.latest)
         seen = {str(name) for name in pl.DataFrame(delta.get_add_actions(flatten=True))["path"]}
     except (DeltaError, OSError) as error:
         yield Finding("altered", table.name, path, f"the table cannot be opened: {error}")
@@ -168,7 +170,7 @@ def _of_reader(warehouse: Warehouse, found: Survey, table: TableFiles) -> Iterat
 def _of_content(warehouse: Warehouse, found: Survey, table: TableFiles) -> Iterator[Finding]:
     """Read what each commit wrote as the kept versions have it, once for the same files, and hash it again."""
     catalogued = tables.get(table.name)
-    folder = Folder(f"{warehouse.url}/{found.folder(table.name)}", warehouse.storage_options)
+    folder = warehouse.folder(found.retailer, table.name)
     kept = sorted(found.kept[table.name])
     by_month: dict[str, list[File]] = {}
     for file in table.log.files:

@@ -5,14 +5,12 @@ Each does what is left to do and may be stopped at any moment; what it has done 
 """
 
 import datetime as dt
-import time
 from dataclasses import replace
 from typing import NamedTuple
 
 import polars as pl
-from deltalake import CommitProperties
+from deltalake import CommitProperties, DeltaTable
 from deltalake.exceptions import CommitFailedError
-from deltalake.transaction import RemoveAction
 
 from marketday import tables
 from marketday.errors import WarehouseError, listed
@@ -66,7 +64,7 @@ def compact(
             if file.rows < _SMALL and file.month < f"{before:%Y-%m}":
                 small.setdefault(file.month, []).append(file)
         results = {
-            month: _compact_month(_folder(warehouse, retailer, name), tables.get(name), several, metadata or {})
+            month: _compact_month(warehouse.folder(retailer, name), tables.get(name), several, metadata or {})
             for month, several in sorted(small.items())
             if len(several) > 1
         }
@@ -83,16 +81,12 @@ def compact(
 def _compact_month(folder: Folder, table: Table, small: list[File], metadata: dict[str, str]) -> int | None:
     """Replace the files of one month by as few as hold their rows; None if another writer was in the way."""
     delta, month = folder.delta(), small[0].month
-    if not {file.path for file in small} <= set(pl.DataFrame(delta.get_add_actions(flatten=True))["path"]):
+    if not {file.path for file in small} <= _paths(delta):
         return None
     rows = folder.scan(file.path for file in small)
     # By day first, as they came: a reader of some days goes on skipping the row groups of all others.
     added = [files.put(folder, table, frame, month) for frame in in_key_order(rows, [RUN_DAY, *table.key])]
-    now, partition = time.time_ns() // 1_000_000, dict[str, str | None]({RUN_MONTH: month})
-    removed = [
-        RemoveAction(file.path, data_change=False, deletion_timestamp=now, size=file.size, partition_values=partition)
-        for file in small
-    ]
+    removed = [files.removal(file.path, file.size, month, data_change=False) for file in small]
     try:
         delta.create_write_transaction(
             [*removed, *(replace(action, data_change=False) for action in added)],
@@ -102,9 +96,14 @@ def _compact_month(folder: Folder, table: Table, small: list[File], metadata: di
             commit_properties=CommitProperties(dict(metadata), max_commit_retries=0),
         )
     except CommitFailedError:
-        files.discard(folder, added)
-        return None
+        # If only the answer was lost, the table is made of these files by now. Else vacuum takes them, in its time.
+        if not {action.path for action in added} <= _paths(folder.delta()):
+            return None
     return len(added)
+
+
+def _paths(delta: DeltaTable) -> set[str]:
+    return set(pl.DataFrame(delta.get_add_actions(flatten=True))["path"])
 
 
 def vacuum(warehouse: Warehouse, retailer: str, *, now: dt.datetime, retention: dt.timedelta) -> dict[str, Vacuumed]:
@@ -156,11 +155,7 @@ def checkpoint(warehouse: Warehouse, retailer: str) -> dict[str, int]:
     for name, table in tables_of(warehouse, retailer).items():
         since = table.log.latest - (-1 if table.log.checkpoint is None else table.log.checkpoint)
         if since >= _OFTEN_ENOUGH:
-            delta = _folder(warehouse, retailer, name).delta()
+            delta = warehouse.folder(retailer, name).delta()
             delta.create_checkpoint()
             made[name] = delta.version()
     return made
-
-
-def _folder(warehouse: Warehouse, retailer: str, name: str) -> Folder:
-    return Folder(f"{warehouse.url}/{retailer}/{name}", warehouse.storage_options)

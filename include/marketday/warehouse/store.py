@@ -49,7 +49,7 @@ class Warehouse:
         delta = None if version == NOTHING_YET else self.delta(retailer, table, version)
         if delta is None:
             return empty(table).drop(RUN_DAY)
-        return StoredDay.at(table, self._folder(retailer, table), Part(run_day, None), delta)
+        return StoredDay.at(table, self.folder(retailer, table.name), Part(run_day, None), delta)
 
     def write(
         self,
@@ -70,9 +70,7 @@ class Warehouse:
             WarehouseError: columns or values do not fit the catalogue, or other writers kept winning.
 
         """
-        if table.blocked and block is None:
-            raise WarehouseError(f"{table.name} is written block by block, and no block was given")
-        target = Target(table, self._folder(retailer, table), Part(run_day, block))
+        target = Target(table, self.folder(retailer, table.name), Part(run_day, block))
         return replace(target, rows, metadata or {})
 
     def delta(self, retailer: str, table: Table, version: int | None = None) -> DeltaTable | None:
@@ -82,7 +80,7 @@ class Warehouse:
             WarehouseError: there is no such version.
 
         """
-        folder = self._folder(retailer, table)
+        folder = self.folder(retailer, table.name)
         try:
             return folder.delta(version)
         except TableNotFoundError:
@@ -98,5 +96,6 @@ class Warehouse:
                 f"{retailer}/{table.name}@{version}: there is no such version", hint=f"The latest is {latest}."
             ) from error
 
-    def _folder(self, retailer: str, table: Table) -> Folder:
-        return Folder(f"{self.url}/{retailer}/{table.name}", self.storage_options)
+    def folder(self, retailer: str, name: str) -> Folder:
+        """Return where a table lies."""
+        return Folder(f"{self.url}/{retailer}/{name}", self.storage_options)

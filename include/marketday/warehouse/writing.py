@@ -8,7 +8,7 @@ whose libraries let a compaction pass unseen that has moved the very rows that a
 
 import random
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import polars as pl
@@ -75,21 +75,20 @@ def replace(target: Target, rows: Rows, metadata: dict[str, str]) -> Written:
     if table.blocked and part.block is None:
         raise WarehouseError(f"{table.name} is written block by block, and no block was given")
     if isinstance(rows, StoredDay) and rows.fits(table, part):
-        content, added, waiting = _copied(target, rows)
+        content, added, rest = _copied(target, rows)
     else:
-        content, added, waiting = _encoded(target, [rows] if isinstance(rows, pl.DataFrame) else rows)
+        content, added, rest = _encoded(target, [rows] if isinstance(rows, pl.DataFrame) else rows)
     for attempt in range(_TRIES):
         delta = _opened(folder, table)
         held = files.holding(delta, part) if delta else []
         version = delta.version() if delta else NOTHING_YET
         ours = {file.path for file in held} & {action.path for action in added}
         if ours or _same(target, held, content):
-            if not ours:  # Else an earlier try was committed, and only the answer was lost.
+            if attempt == 0:  # Later, a commit whose answer was lost may have made them part of some version.
                 files.discard(folder, added)
             return Written(version, content.content_hash, content.rows)
-        if waiting is not None:
-            added.append(target.put(waiting))
-            waiting = None
+        if attempt == 0:
+            added += rest()
         try:
             delta = delta or _created(folder, table)
             _commit(delta, target, held, added, {**metadata, "hash": content.content_hash})
@@ -103,25 +102,35 @@ def replace(target: Target, rows: Rows, metadata: dict[str, str]) -> Written:
     )
 
 
-def _encoded(target: Target, rows: Iterable[pl.DataFrame]) -> tuple[Content, list[AddAction], pl.DataFrame | None]:
-    """Write all frames but the last, which waits until it is known that the rows are not there already."""
-    digest, added = Digest(target.table), list[AddAction]()
-    waiting: pl.DataFrame | None = None
+class _Made(NamedTuple):
+    """What is to be stored, and how much of it has been written."""
+
+    content: Content
+    added: list[AddAction]
+    rest: Callable[[], list[AddAction]]
+    """Writes what waits until it is known that the rows are not there already."""
+
+
+def _encoded(target: Target, rows: Iterable[pl.DataFrame]) -> _Made:
+    """Write all frames but the last."""
+    digest, added, last = Digest(target.table), list[AddAction](), list[pl.DataFrame]()
     for frame in ahead(conformed(rows, target.table, target.part.run_day)):
-        if waiting is not None:
-            added.append(target.put(waiting))
+        added += map(target.put, last)
         digest.feed(frame)
-        waiting = frame
-    return Content(digest.rows, digest.hexdigest()), added, waiting
+        last = [frame]
+    return _Made(Content(digest.rows, digest.hexdigest()), added, lambda: list(map(target.put, last)))
 
 
-def _copied(target: Target, day: StoredDay) -> tuple[Content, list[AddAction], None]:
-    """Copy files of another table; their rows are read only to be told apart from others."""
+def _copied(target: Target, day: StoredDay) -> _Made:
+    """Have the files of another table copied, whose rows are only read to be told apart from others."""
     digest = Digest(target.table)
     for frame in ahead(day.frames()):
         digest.feed(frame)
-    added = [files.copy(file, day.folder, target.folder, target.part.month) for file in day.files]
-    return Content(digest.rows, digest.hexdigest()), added, None
+
+    def copies() -> list[AddAction]:
+        return [files.copy(file, day.folder, target.folder, target.part.month) for file in day.files]
+
+    return _Made(Content(digest.rows, digest.hexdigest()), [], copies)
 
 
 def _same(target: Target, held: list[File], content: Content) -> bool:
@@ -145,7 +154,7 @@ def _commit(
     rest = [target.put(frame) for file in mixed for frame in target.read([file.path], ~part.rows) if frame.height]
     about = {"mode": "Overwrite", "partitionBy": f'["{RUN_MONTH}"]', "predicate": part.predicate}
     delta.create_write_transaction(
-        [*(files.removal(file, part.month) for file in held), *added, *rest],
+        [*(files.removal(file.path, file.size, part.month) for file in held), *added, *rest],
         mode="append",
         schema=_stored_schema(target.table),
         partition_by=[RUN_MONTH],
