@@ -58,15 +58,15 @@ def one_by_one(refused, decided, came_to) -> list[tuple]:
     """Follow every refused row through all that happened to it."""
     rows = []
     for name in refused:
-        said = sorted((day, number, what) for number, (other, day, what) in enumerate(decided) if other == name)
+        said = [(day, what) for other, day, what in decided if other == name]
         tried = [day for other, day, result in came_to if other == name and result == "refused"]
         state, since, asked = "open", name[0], False
         if said:
-            day, _, what = said[-1]
+            day, what = said[-1]
             if what == "discard":
                 state, since = "discarded", day
             else:
-                asked = all(trial < day for trial in tried)
+                asked = all(trial <= day for trial in tried)
         for result in ("superseded", "admitted"):
             settled = [day for other, day, came in came_to if other == name and came == result]
             if settled:
@@ -113,3 +113,10 @@ def test_a_discarded_row_is_taken_back_by_a_later_replay():
     row = (FIRST, "sales", 3, "{}")
     found = states(*tables([row], [(row, FIRST, "discard"), (row, FIRST, "replay")], [])).collect()
     assert found.select("state", "asked", "by", "why").row(0) == ("open", True, "eve", "no. 1")
+
+
+def test_a_later_decision_takes_the_place_of_one_that_begins_later():
+    row = (FIRST, "sales", 3, "{}")
+    decided = [(row, FIRST + dt.timedelta(days=16), "discard"), (row, FIRST + dt.timedelta(days=1), "replay")]
+    found = states(*tables([row], decided, [])).collect()
+    assert found.select("state", "asked", "why").row(0) == ("open", True, "no. 1")

@@ -161,11 +161,22 @@ def test_a_row_that_fails_again_stays_open_is_not_quarantined_twice_and_not_trie
     waiting.command("replay", SHOP, "--rule", "negative_sales", "--from", day(4))
     fourth = waiting.morning(4, sales=[sale("milk", 4)])
     assert fourth["clean"].facts["replayed"] == {"refused": 1}
-    fifth = waiting.morning(5, sales=[sale("milk", 5)])
-    assert fifth["replay"].facts["due"] == {}
+    fifth, sixth = (waiting.morning(number, sales=[sale("milk", number)]) for number in (5, 6))
+    assert fifth["clean"].facts["replayed"] == {"refused": 1}, "perhaps it was asked for after the fourth"
+    assert sixth["replay"].facts["due"] == {}
     assert waiting.states()["milk"] == ("open", day(3))
     assert waiting.scan(QUARANTINE).filter(reason="negative_sales").height == 1
-    assert f"open since {day(3)}, tried again on {day(4)}" in waiting.command("explain", SHOP, "2026-03-04/sales/0")
+    assert f"open since {day(3)}, tried again on {day(5)}" in waiting.command("explain", SHOP, "2026-03-04/sales/0")
+
+
+def test_a_row_that_was_tried_today_and_is_asked_for_after_that_is_tried_tomorrow(waiting):
+    waiting.morning(3, sales=[sale("milk", 3, 0.5)])
+    waiting.command("replay", SHOP, "--rule", "fractional_pieces", "--from", day(4))
+    waiting.morning(4, sales=[sale("milk", 4)])
+    waiting.define(DEFINITION + "checks: {severity: {fractional_pieces: warn}}\n")
+    waiting.command("replay", SHOP, "--rule", "fractional_pieces", "--from", day(4))
+    waiting.morning(5, sales=[sale("milk", 5)])
+    assert waiting.states()["milk"] == ("admitted", day(5))
 
 
 def test_how_a_number_was_written_is_still_known_when_it_is_judged_again(waiting):

@@ -241,10 +241,15 @@ def _today(tenant: "Retailer", warehouse: "Warehouse") -> dt.date:
     """Return the retailer's business day; of a simulator or data set, the last one that was run."""
     import polars as pl
 
+    from marketday.steps.contract import MORNING
     from marketday.tables import RUN_DAY, RUNS
 
     today = dt.datetime.now(tenant.zone).date()
     if tenant.source == "none":
         return today
-    last: dt.date | None = warehouse.scan(tenant.name, RUNS).select(pl.col(RUN_DAY).max()).collect().item()
+    # Training and maintenance run on days of the calendar.
+    of_mornings = [step for step in MORNING if step != "train"]
+    runs = warehouse.scan(tenant.name, RUNS).with_columns(pl.col("step").str.split("@").list.first())
+    mornings = runs.filter(pl.col("step").is_in(of_mornings))
+    last: dt.date | None = mornings.select(pl.col(RUN_DAY).max()).collect().item()
     return last or today

@@ -22,8 +22,8 @@ def states(quarantine: pl.LazyFrame, decisions: pl.LazyFrame, outcomes: pl.LazyF
 
     Columns: those of :data:`REFUSED_ROW`; ``reason`` and ``message`` of the last time that it was judged; ``state``;
     ``since``, the business day from which on it is in that state; ``tried``, the last day on which it was judged again
-    and refused; ``asked``, whether somebody asked for a replay that it has not had yet; ``by``, ``at`` and ``why`` of
-    the last decision. All three tables have their ``run_day``.
+    and refused; ``asked``, whether somebody asked for a replay that it may not have had yet; ``by``, ``at`` and ``why``
+    of the last decision. All three tables have their ``run_day``.
     """
     refused = quarantine.rename({RUN_DAY: "delivery_day"})
     with_all = refused
@@ -32,7 +32,8 @@ def states(quarantine: pl.LazyFrame, decisions: pl.LazyFrame, outcomes: pl.LazyF
     discarded = pl.col("decision").eq_missing("discard")
     state = pl.coalesce("outcome", pl.when(discarded).then(pl.lit("discarded")), pl.lit("open"))
     since = pl.coalesce("settled", pl.when(discarded).then("decided"), "delivery_day")
-    not_since = pl.col("tried").is_null() | (pl.col("tried") < pl.col("decided"))
+    # A try on the day of the decision may have been before it: better once more than never.
+    not_since = pl.col("tried").is_null() | (pl.col("tried") <= pl.col("decided"))
     return with_all.select(
         *REFUSED_ROW,
         pl.coalesce("reason_again", "reason").alias("reason"),
@@ -56,7 +57,7 @@ def as_of(day: dt.date, table: pl.LazyFrame, *, decided: bool = False) -> pl.Laz
 
 
 def _last_decision(decisions: pl.LazyFrame) -> pl.LazyFrame:
-    ordered = decisions.sort(RUN_DAY, "at", "block")
+    ordered = decisions.sort("at", "block")
     return ordered.group_by(REFUSED_ROW).agg(
         pl.col("decision", "by", "at", "why").last(), pl.col(RUN_DAY).last().alias("decided")
     )

@@ -79,12 +79,19 @@ def _open_rows(context: Context) -> tuple[pl.DataFrame, int]:
     days = asked_for.select(pl.col("delivery_day").unique()).collect().to_series()
     recent = (pl.col(RUN_DAY) >= first) | pl.col(RUN_DAY).is_in(days.implode())
     refused = as_of(day, context.scan(QUARANTINE)).filter(recent)
-    found = states(refused, decisions, as_of(day, context.scan(OUTCOMES))).filter(state="open")
-    # Of a day beyond the look-back, only what was asked for.
-    found = found.filter((pl.col("delivery_day") >= first) | pl.col("asked"))
-    order = ["asked", "delivery_day", "table", "row"]
-    rows = found.sort(order, descending=[True, True, False, False]).head(MOST).collect()
-    left_over = 0 if rows.height < MOST else found.select(pl.len()).collect().item() - MOST
+    outcomes = as_of(day, context.scan(OUTCOMES))
+
+    def open_ones(refused: pl.LazyFrame) -> pl.LazyFrame:
+        found = states(refused, decisions, outcomes).filter(state="open")
+        # Of a day beyond the look-back, only what was asked for.
+        found = found.filter((pl.col("delivery_day") >= first) | pl.col("asked"))
+        return found.sort("asked", "delivery_day", "table", "row", descending=[True, True, False, False])
+
+    # Of a history that was refused as a whole there are as many as it had rows: chosen by name, and then read.
+    names = open_ones(refused).select(pl.col("delivery_day").alias(RUN_DAY), "table", "row")
+    chosen_ones = names.head(MOST).collect(engine="streaming")
+    rows = open_ones(refused.join(chosen_ones.lazy(), on=chosen_ones.columns, how="semi")).collect()
+    left_over = 0 if rows.height < MOST else names.select(pl.len()).collect(engine="streaming").item() - MOST
     return rows, left_over
 
 
