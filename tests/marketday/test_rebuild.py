@@ -150,6 +150,20 @@ def test_a_step_that_works_differently_now_is_found_with_the_rows_that_differ(
     assert by_step["orders"].notes == ("made by version 1 of the step; here is version 2",)
 
 
+def test_a_file_that_is_gone_is_told_and_the_other_steps_go_on(later: Shops) -> None:
+    version = later.warehouse.version(NAME, tables.STAGED["sales"])
+    [gone] = later.warehouse.stored_day(NAME, tables.STAGED["sales"], STOPPED, version).files
+    file = Path(later.warehouse.folder(NAME, "staged_sales").url) / gone.path
+    aside = file.rename(file.with_suffix(".aside"))
+    try:
+        printed = marketday(later, "--day", STOPPED, code=1)
+    finally:
+        aside.rename(file)
+    assert "something that is stored of" in printed
+    assert f"marketday fsck {NAME} --deep" in printed
+    assert "clean@1" in printed
+
+
 def test_a_step_that_cannot_be_carried_out_any_more_is_a_difference_and_the_others_go_on(
     later: Shops, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -123,7 +123,8 @@ def _show_rebuilt(morning: "Morning", done: "list[Rebuilt]", held: "tuple[Link, 
     console.print(f"{intact} of {len(links)} parts that steps read are what the steps before them wrote.")
     for link in held:
         verdict = "is what was made" if link.same else "[red]is not what was made[/red]"
-        console.print(f"Published: {link.table}@{link.version} {verdict}, sha256 {link.read}")
+        digest = f"sha256 {link.read}" if link.read else "it cannot be read"
+        console.print(f"Published: {link.table}@{link.version} {verdict}, {digest}")
     if not morning.published.height:
         console.print("Nothing of this day was published by its own run.")
     console.print("[green]The same.[/green]" if same else "[red]Not the same.[/red]")

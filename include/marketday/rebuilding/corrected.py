@@ -13,6 +13,7 @@ import polars as pl
 
 from marketday import publishing
 from marketday.errors import StepError, listed
+from marketday.rebuilding import damage
 from marketday.rebuilding.morning import Execution, Morning
 from marketday.rebuilding.rebuild import ReadOnly
 from marketday.settings import Settings
@@ -105,7 +106,8 @@ def corrected(
         begun(execution)
         step = contract.get(execution.step)
         context = context_of(execution.call, execution.retailer, hindsight, execution.read, settings)
-        outputs = step.function(context)
+        with damage.told(morning.retailer):
+            outputs = step.function(context)
         for table in step.writes:
             if table.name in outputs.tables:
                 hindsight.put(table, outputs.tables[table.name])

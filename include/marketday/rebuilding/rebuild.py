@@ -17,7 +17,8 @@ import polars as pl
 
 from marketday import publishing, tables
 from marketday.calls import Call
-from marketday.errors import MarketdayError, StepError, listed
+from marketday.errors import MarketdayError, StepError, WarehouseError, listed
+from marketday.rebuilding import damage
 from marketday.rebuilding.morning import Execution, Morning
 from marketday.settings import Settings
 from marketday.steps import contract
@@ -72,7 +73,7 @@ class Link:
     written: str
     """Content hash recorded by who wrote it."""
     read: str
-    """Content hash of the rows that the version holds."""
+    """Content hash of the rows that the version holds; empty if they cannot be read."""
 
     @property
     def same(self) -> bool:
@@ -109,8 +110,13 @@ def rebuilt(
     with tempfile.TemporaryDirectory(prefix="marketday-rebuild-") as scratch:
         for place, execution in enumerate(morning.executions):
             begun(execution)
-            links = tuple(_links(execution, morning.executions[:place], reader, hashes))
-            yield _again(execution, links, reader, settings, Path(scratch))
+            try:
+                with damage.told(morning.retailer):
+                    links = tuple(_links(execution, morning.executions[:place], reader, hashes))
+            except WarehouseError as error:
+                yield Rebuilt(execution=execution, error=str(error))
+            else:
+                yield _again(execution, links, reader, settings, Path(scratch))
 
 
 def publications(morning: Morning, warehouse: Warehouse) -> tuple[Link, ...]:
@@ -119,8 +125,14 @@ def publications(morning: Morning, warehouse: Warehouse) -> tuple[Link, ...]:
     for row in morning.published.iter_rows(named=True):
         table = publishing.PUBLISHED[row["table"]]
         written = [each.hashes[table.name] for each in morning.executions if table.name in each.hashes]
-        rows = publishing.rows_of(warehouse, morning.retailer, table, of_day=morning.day, version=row["version"])
-        held = content_hash(rows, table)
+        try:
+            with damage.told(morning.retailer):
+                rows = publishing.rows_of(
+                    warehouse, morning.retailer, table, of_day=morning.day, version=row["version"]
+                )
+            held = content_hash(rows, table)
+        except WarehouseError:
+            held = ""
         links.append(Link(table=table.name, block=None, version=row["version"], written=written[-1], read=held))
     return tuple(links)
 
@@ -162,10 +174,11 @@ def _again(
         step = contract.get(execution.step)
         if step.version != execution.version:
             notes.append(f"made by version {execution.version} of the step; here is version {step.version}")
-        call = _call(execution, warehouse)
         aside = settings.model_copy(update={"reports": scratch})
-        context = context_of(call, execution.retailer, warehouse, execution.read, aside)
-        outputs = tuple(_outputs(execution, step.function(context).tables, warehouse, scratch))
+        with damage.told(execution.call.retailer):
+            call = _call(execution, warehouse)
+            context = context_of(call, execution.retailer, warehouse, execution.read, aside)
+            outputs = tuple(_outputs(execution, step.function(context).tables, warehouse, scratch))
     except MarketdayError as raised:
         error = str(raised)
     return Rebuilt(
