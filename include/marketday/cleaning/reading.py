@@ -1,5 +1,7 @@
 """Read delivered cells: text where it was CSV, typed where it was Parquet, into the types of the catalogue."""
 
+import datetime as dt
+
 import polars as pl
 
 from marketday import deliveries, tables
@@ -54,6 +56,9 @@ def _read(given: pl.Series, wanted: pl.DataType) -> pl.Series:
     """Return the column in the wanted type, null where a value does not survive the way there."""
     if wanted == pl.Date and not given.dtype.is_temporal():
         return given.cast(pl.String).str.strip_chars().str.to_date("%Y-%m-%d", strict=False)
+    if wanted == pl.Date and isinstance(given.dtype, pl.Datetime):
+        # A time within the day is one of another time zone, or of something that is no business day.
+        return given.dt.date().set(given.dt.time() != dt.time(0), None)
     if given.dtype == pl.String and wanted != pl.String:
         given = given.str.strip_chars()
     read = given if given.dtype == wanted else given.cast(wanted, strict=False)

@@ -1,5 +1,7 @@
 """Numbers as people and systems write them: read where they mean one thing, refused where they mean two."""
 
+import datetime as dt
+
 import polars as pl
 import pytest
 
@@ -40,6 +42,15 @@ def test_a_comma_that_may_mean_two_things_is_not_read(text: str):
     assert raw["units"].to_list() == [2.0, None]
     assert raw["reread"].to_list() == [None, None]
     assert raw["unreadable"].to_list() == [None, f"units={text}"]
+
+
+@pytest.mark.parametrize("zone", [None, "UTC", "Europe/Berlin"])
+def test_a_time_within_the_day_is_no_day(zone: str | None):
+    times = [dt.datetime(2025, 3, 9), dt.datetime(2025, 3, 9, 23), None]
+    given = sales("1", "2", "3").with_columns(day=pl.Series(times, dtype=pl.Datetime).dt.replace_time_zone(zone))
+    raw = as_raw(given, tables.SALES)
+    assert raw["day"].to_list() == [dt.date(2025, 3, 9), None, None]
+    assert raw["unreadable"].is_not_null().to_list() == [False, True, False]
 
 
 def test_whole_numbers_and_texts_keep_their_commas():
