@@ -222,7 +222,9 @@ def send(root: str, kind: deliveries.Kind, **content: bytes) -> deliveries.Recei
 
 def test_a_daily_delivery_cannot_replace_the_history_of_its_day(root):
     history = send(root, "history", sales=sales(), products=PRODUCTS, locations=LOCATIONS)
-    with pytest.raises(DeliveryError, match=r"would replace the whole history(.|\n)*complete it as history"):
+    with pytest.raises(
+        DeliveryError, match=r"the whole history(.|\n)*is discarded(.|\n)*Put (.|\n)*again(.|\n)*as history"
+    ):
         send(root, "daily", sales=sales(3.0))
     with pytest.raises(DeliveryError, match="would replace the whole history"):
         send(root, "daily")

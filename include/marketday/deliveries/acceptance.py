@@ -39,11 +39,20 @@ class _Upload(NamedTuple):
     table: TableReceipt
 
 
+class _Staged(NamedTuple):
+    """What lay there at one moment."""
+
+    names: list[str]
+    """Of all uploads, below the day's folder."""
+    last: dict[str, _Upload]
+    """By table."""
+
+
 def stage(root: str, retailer: str, day: dt.date, *, table: str, content: Path, measured: TableReceipt) -> None:
     """Keep one table's Parquet file for the delivery of ``day``, in place of what was staged of it before."""
     storage.put_file(root, _file(retailer, table, measured.sha256), content)
-    before = _last(root, retailer, day)
     names = storage.names(root, _staging(retailer, day, table))
+    before = _last(root, retailer, day)  # after the names: what is gone from there is in one of the receipts
     latest_name = max([*names, *([before.uploads.get(table, "")] if before else [])], default="")
     number = int(latest_name.partition("-")[0] or 0) + 1
     key = f"{_staging(retailer, day, table)}/{number:08d}-{secrets.token_hex(4)}"
@@ -55,14 +64,14 @@ def complete(root: str, retailer: str, day: dt.date, kind: Kind, now: dt.datetim
 
     Raises:
         DeliveryError: a required table was neither staged nor in the delivery that this one corrects, whose file may
-            also be damaged; or a daily delivery would replace a history, and what was staged is discarded.
+            also be damaged; or a daily delivery would replace a history: then what was staged is discarded.
 
     """
     while True:
-        found = _uploads(root, retailer, day)  # before the receipts: what is gone from here is in one of them
+        found = _staged(root, retailer, day)  # before the receipts: what is gone from here is in one of them
         before = _last(root, retailer, day)
         seen = before.uploads if before else {}
-        brought = {table: upload for table, upload in found.items() if upload.name > seen.get(table, "")}
+        brought = {table: upload for table, upload in found.last.items() if upload.name > seen.get(table, "")}
         corrected = before if before is not None and before.kind == kind else None
         if not brought and corrected is not None:
             _clear(root, retailer, day, found)
@@ -71,15 +80,17 @@ def complete(root: str, retailer: str, day: dt.date, kind: Kind, now: dt.datetim
             # Left there, its few days would be taken for the history when that is completed.
             _clear(root, retailer, day, found)
             raise DeliveryError(
-                f"{retailer} {day}: a daily delivery would replace the whole history that was delivered for this day",
-                hint="Put the tables to correct with their whole history (the others stand), then complete it as "
-                "history.",
+                f"{retailer} {day}: a daily delivery would replace the whole history that was delivered for this day; "
+                "what was put for it is discarded",
+                hint="Put the tables to correct again, with their whole history (the others stand), then complete it "
+                "as history.",
                 where={"rule": "daily_over_history"},
             )
         measured = {name: upload.table for name, upload in brought.items()}
         tables = _together(root, retailer, day, kind, brought=measured, corrected=corrected)
         identity = _identity(kind, tables)
-        if before is not None and before.id == identity:
+        # Not its id, which an older release may have made in another way.
+        if before is not None and _identity(before.kind, before.tables) == identity:
             _clear(root, retailer, day, found)
             return _shown(before)
         stored = _Stored(
@@ -194,8 +205,11 @@ def _together(
 
 
 def _identity(kind: Kind, tables: dict[str, TableReceipt]) -> str:
-    """Hash what was sent, and not what it was stored as: another release may store the same rows as other bytes."""
-    content = json.dumps([kind, [(name, table.sent_sha256) for name, table in tables.items()]])
+    """Hash what was sent and as what it was read: the same bytes in another charset are other texts.
+
+    Not what it was stored as: another release may store the same rows as other bytes.
+    """
+    content = json.dumps([kind, [(name, table.sent_sha256, table.sent_as) for name, table in tables.items()]])
     return hashlib.sha256(content.encode()).hexdigest()[:_ID_LENGTH]
 
 
@@ -209,22 +223,21 @@ def _shown(stored: _Stored) -> Receipt:
     return Receipt.model_validate(stored.model_dump(exclude={"uploads"}))
 
 
-def _uploads(root: str, retailer: str, day: dt.date) -> dict[str, _Upload]:
-    """Return the last upload of every staged table."""
-    found = {}
-    for name in storage.names(root, _staging(retailer, day)):  # sorted: a later upload comes after an earlier one
+def _staged(root: str, retailer: str, day: dt.date) -> _Staged:
+    """Return all uploads of the day, and what the last one of each table measured."""
+    names = storage.names(root, _staging(retailer, day))  # sorted: a later upload comes after an earlier one
+    last = {}
+    for name in names:
         table, _, upload = name.partition("/")
         content = storage.get(root, f"{_staging(retailer, day)}/{name}")
         if content is not None:
-            found[table] = _Upload(upload, TableReceipt.model_validate_json(content))
-    return found
+            last[table] = _Upload(upload, TableReceipt.model_validate_json(content))
+    return _Staged(names, last)
 
 
-def _clear(root: str, retailer: str, day: dt.date, found: dict[str, _Upload]) -> None:
-    """Remove the uploads that were found, and those before them; not one that came since."""
-    for table, last in found.items():
-        folder = _staging(retailer, day, table)
-        storage.delete(root, [f"{folder}/{name}" for name in storage.names(root, folder) if name <= last.name])
+def _clear(root: str, retailer: str, day: dt.date, found: _Staged) -> None:
+    """Remove the uploads that were found; not one that came since, whatever its number."""
+    storage.delete(root, [f"{_staging(retailer, day)}/{name}" for name in found.names])
 
 
 def _file(retailer: str, table: str, sha256: str) -> str:

@@ -24,7 +24,8 @@ class TableChanges(BaseModel):
 def changes(root: str, before: Receipt, after: Receipt) -> dict[str, TableChanges]:
     """Compare two deliveries, table by table; one that a delivery does not have is empty.
 
-    Values are compared and not how they are written: ``2`` in a CSV is the 2.0 of a Parquet file.
+    Values are compared and not how they are written: ``2`` in a CSV is the 2.0 of a Parquet file. What cannot be read
+    so, such as a number with a decimal comma, is compared as it is written.
 
     Raises:
         DeliveryError: a file is no longer what was accepted.

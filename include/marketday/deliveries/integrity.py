@@ -4,12 +4,12 @@ An upload that was never completed is no finding: the retailer may still complet
 """
 
 import datetime as dt
-import hashlib
 import re
 from collections.abc import Callable, Iterator
 
 from pydantic import ValidationError
 
+from marketday.deliveries import storage
 from marketday.deliveries.acceptance import file_key
 from marketday.deliveries.receipts import Receipt, TableReceipt
 from marketday.warehouse.integrity import SAFE_AGE, Checked, Finding
@@ -34,8 +34,11 @@ def check(root: str, retailer: str, *, deep: bool = False) -> Checked:
         **dict(_uploaded(stored, retailer, there, findings.append)),
         **dict(_accepted(stored, there, findings.append)),
     }
+    if absent := named.keys() - there.keys():
+        # A bucket lists files before uploads: that of an upload which ended meanwhile is there by now.
+        there |= {entry.path: entry for entry in stored.walk(f"{retailer}/files") if entry.path in absent}
     for key, table in sorted(named.items()):
-        if message := _differs(stored, there.get(key), table, deep=deep):
+        if message := _differs(root, there.get(key), table, deep=deep):
             findings.append(Finding("altered" if key in there else "missing", PLACE, key, message))
     for path in sorted(there.keys() - named.keys()):
         if message := _unknown(path):
@@ -92,13 +95,13 @@ def _uploaded(
             yield f"{retailer}/files/{found[1]}/{table.sha256}.parquet", table
 
 
-def _differs(stored: Objects, entry: Stored | None, table: TableReceipt, *, deep: bool) -> str:
+def _differs(root: str, entry: Stored | None, table: TableReceipt, *, deep: bool) -> str:
     """Return what is wrong with an accepted file, or nothing."""
     if entry is None:
         return "a receipt names it, or an upload"
     if entry.size != table.bytes:
         return f"it has {entry.size:,} bytes, and had {table.bytes:,} when it came"
-    if deep and hashlib.sha256(stored.read(entry.path)).hexdigest() != table.sha256:
+    if deep and storage.sha256(root, entry.path) != table.sha256:
         return "its content is not what came: the hash is another"
     return ""
 
