@@ -12,8 +12,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from marketday import deliveries
-from marketday.deliveries import Limits, Sent
+from marketday.deliveries import Limits, Sent, text
 from marketday.deliveries.formats import of_headers, of_name
+from marketday.deliveries.unfolding import Unfolded
 from marketday.errors import DeliveryError
 
 SALES = deliveries.table_named("sales")
@@ -148,6 +149,9 @@ def test_a_table_without_rows_has_its_columns(read):
         (b'{"units": 1}\n{"units": [1]}\n', "line 2: units is nested", {"row": 1, "column": "units"}),
         (b'{"units": ' + b"[" * 100_000, "line 1 is no JSON", {"row": 0}),
         (b'{"units": 1}\n[]\n', "line 2 is no object", {"row": 1}),
+        (b'{"units": 1}\n\n{"product_id": "P\\ud83d"}', "line 3: product_id has half of", {"row": 2, "rule": "format"}),
+        (b'{"units": 1}\n{"\\ud83d": 1}', r"unknown columns: \\ud83d", {"row": 1, "rule": "format"}),
+        (b'{"product_id": "\xe4"}', "line 1 is no JSON", {"row": 0, "rule": "format"}),
         (b"\x1f\x8b" + TEXT.encode(), "cannot be unfolded", {"rule": "coding"}),
         (gzip.compress(TEXT.encode())[:-9], "cannot be unfolded", {"rule": "coding"}),
         (stream(ROWS.to_arrow())[:-30], "not a readable Arrow IPC stream", {"rule": "format"}),
@@ -157,12 +161,15 @@ def test_a_table_without_rows_has_its_columns(read):
         (parquet(ROWS.with_columns(units=pl.Series([[1.0], []]))), "type large_list", {"column": "units"}),
         (parquet(ROWS.with_columns(product_id=pl.lit("x" * 40_000))), "more than 32,768", {"column": "product_id"}),
         (stream(ROWS.to_arrow().set_column(0, "location_id", pa.array([b"\xff", b"S"]))), "cannot be read", {}),
+        (stream(ROWS.to_arrow()).replace(b"units", b"unit\xff"), "not a readable Arrow IPC", {"rule": "format"}),
+        (parquet(ROWS).replace(b"units", b"unit\xff"), "not a readable Parquet", {"rule": "format"}),
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_is_refused_with_its_place(read, content, says, where):
     with pytest.raises(DeliveryError, match=says) as refused:
         read(content)
     assert where.items() <= refused.value.where.items()
+    assert str(refused.value).encode()
     assert len(refused.value.where.get("examples", [])) <= 10
 
 
@@ -187,8 +194,48 @@ def test_a_charset_that_is_named_holds(read):
         read(euro.encode(), of_headers("text/csv; charset=ebcdic", ""))
 
 
+def test_ndjson_is_utf_8_and_read_once_whatever_charset_its_header_names(read, monkeypatch):
+    opened = []
+    lines = text.lines
+    monkeypatch.setattr(text, "lines", lambda *given: opened.append(given) or lines(*given))
+    for charset in ("", "utf-8", "latin-1"):
+        for content in (b'{"product_id": "P\\ud83d"}', '{"product_id": "ä"}'.encode("latin-1")):
+            with pytest.raises(DeliveryError) as refused:
+                read(content, Sent("ndjson", charset=charset))
+            assert refused.value.where["rule"] == "format"
+    assert len(opened) == 6
+
+
+@pytest.mark.parametrize(
+    ("encoding", "letters"), [("cp1252", "€"), ("latin-1", "ä"), ("utf-16", "€"), ("utf-8", "a€😀")]
+)
+def test_a_text_comes_in_parts_that_are_no_longer_than_was_asked_for(tmp_path, encoding, letters):
+    (tmp_path / "sent").write_bytes((letters * 1000).encode(encoding))
+    with Unfolded(tmp_path / "sent", "sales", "identity", LIMITS) as unfolded:
+        utf8 = text._Utf8(unfolded, encoding)
+        parts = list(iter(lambda: utf8.read(100), b""))
+    assert max(map(len, parts)) <= 100
+    assert b"".join(parts).decode().removeprefix("\ufeff") == letters * 1000
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    ["charset=cp1252", 'charset="CP1252"', "header=present; charset=cp1252", 'a="b;c"; Charset = "cp1252" ;header=x'],
+)
+def test_a_charset_is_found_among_other_parameters_quoted_or_not(parameters):
+    assert of_headers(f"text/csv; {parameters}", "") == Sent("csv", "identity", "cp1252")
+    assert of_headers(f"text/csv;{parameters}", "") == Sent("csv", "identity", "cp1252")
+
+
+@given(
+    st.text(st.characters(max_codepoint=255), max_size=50) | st.integers(1, 9999).map(lambda n: f"charset*{'1' * n}=x")
+)
+def test_any_parameters_are_read_or_passed_over(parameters):
+    assert of_headers(f"text/csv;{parameters}", "").format == "csv"
+
+
 def test_headers_and_names_say_how_a_file_comes():
-    assert of_headers("Text/CSV; charset=UTF-8", "GZIP") == Sent("csv", "gzip", "UTF-8")
+    assert of_headers("Text/CSV; charset=UTF-8", "GZIP") == Sent("csv", "gzip", "utf-8")
     assert of_headers("", "") == Sent()
     assert of_name("sales.csv.gz") == ("sales", Sent("csv", "gzip"))
     assert of_name("sales.parquet") == ("sales", Sent("parquet"))

@@ -3,13 +3,15 @@
 import datetime as dt
 import io
 import time
+from pathlib import Path
 
 import hostile_files
+import numpy as np
 import polars as pl
 import pytest
 
 from marketday import deliveries
-from marketday.deliveries import Sent
+from marketday.deliveries import Sent, reports, storage
 from marketday.errors import DeliveryError, ServiceUnavailable
 from marketday.service import bounded, intake, limits, process
 from marketday.settings import ResourceClass, Settings
@@ -131,6 +133,10 @@ def refuse() -> dict:
 SMALL = ResourceClass(cores=1, memory_gib=0.1, seconds=1)
 
 
+def fill() -> dict:
+    raise OSError(28, "No space left on device", "/some/path/of/ours")
+
+
 def test_work_gives_what_it_returns_or_raises_what_it_raised():
     assert bounded.run("work", sleep, SMALL, seconds=0.01) == {"slept": 0.01}
     with pytest.raises(DeliveryError, match="not this") as raised:
@@ -150,6 +156,36 @@ def test_work_gives_what_it_returns_or_raises_what_it_raised():
 def test_work_that_goes_beyond_its_bounds_ends_alone(work, arguments, says):
     with pytest.raises(bounded.Ended, match=says):
         bounded.run("work", work, SMALL, **arguments)
+
+
+def test_a_full_disk_is_no_fault_of_the_file(read, tmp_path):
+    (tmp_path / "sent").write_bytes(parquet(SOUND))
+    with pytest.raises(ServiceUnavailable, match="No space left on device") as refused:
+        intake.read_file(Settings(home=tmp_path), SALES, Sent(), tmp_path / "sent", Path("/dev/full"))
+    assert refused.value.retry_after == 30
+    with pytest.raises(ServiceUnavailable, match=r"^work: No space left on device$"):
+        bounded.run("work", fill, SMALL)
+
+
+def test_to_show_one_refused_row_reads_little_of_them(tmp_path, monkeypatch):
+    settings = Settings(home=tmp_path, retailers=Path(__file__).resolve().parents[2] / "include" / "retailers")
+    numbers = np.random.default_rng(1).permutation(30_000)
+    names = [f"{number:x}-{number**3}" for number in numbers.tolist()]
+    rows = pl.DataFrame({"product_id": names}).with_columns(
+        location_id=pl.lit("S1"), day=dt.date(2025, 3, 2), units=1.0
+    )
+    root, day = settings.deliveries_url, dt.date(2025, 3, 3)
+    deliveries.put_table(root, "simulated", day, "sales", parquet(rows))
+    receipt = deliveries.complete(root, "simulated", day, "daily", dt.datetime.now(dt.UTC))
+    assert intake.judge(settings, receipt, tmp_path).checks["sales"].quarantined == {"unknown_location": 30_000}
+    size, fetched = (tmp_path / "quarantine.parquet").stat().st_size, []
+    read = storage.Reader.read
+    monkeypatch.setattr(
+        storage.Reader, "read", lambda self, size=-1: fetched.append(content := read(self, size)) or content
+    )
+    page = reports.refused(root, receipt, 20_000, 1)
+    assert (page.total, [row["row"] for row in page.rows]) == (30_000, [20_000])
+    assert sum(map(len, fetched)) < size / 3
 
 
 def test_where_no_process_can_be_started_the_sender_may_try_again(monkeypatch):

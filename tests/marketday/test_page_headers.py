@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import time
 
 import numpy as np
 import polars as pl
@@ -65,6 +66,17 @@ def test_what_is_no_page_is_an_error_and_no_more(content: bytes):
     except ValueError:
         return
     assert isinstance(count, int)
+
+
+@pytest.mark.parametrize("kind", [1, 3, 5, 6, 7, 8, 12])
+def test_a_list_that_claims_more_than_there_is_is_refused_at_once(kind: int):
+    a_thousand_million = b"\x80\x80\x80\x80\x04"
+    for outer in (b"\x19", b"\x1a"):
+        content = outer + bytes([0xF0 | kind]) + a_thousand_million + bytes(5_000)
+        started = time.monotonic()
+        with pytest.raises(ValueError, match="without an end"):
+            count_values(io.BytesIO(content), 0, len(content))
+        assert time.monotonic() - started < 1
 
 
 @pytest.mark.parametrize(

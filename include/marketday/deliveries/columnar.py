@@ -42,6 +42,7 @@ def parquet(path: Path, table: str, limits: Limits) -> tuple[pa.Schema, Iterator
             path, pre_buffer=False, buffer_size=_BUFFER, thrift_container_size_limit=_ENTRIES, memory_map=False
         )
         metadata, schema = file.metadata, file.schema_arrow
+        _check_names(schema)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _no_parquet(table, error) from error
     if metadata.num_columns > limits.columns:
@@ -72,7 +73,8 @@ def arrow(stream: Unfolded, table: str) -> tuple[pa.Schema, Iterator[pa.RecordBa
     """
     try:
         reader = pa.ipc.open_stream(stream)
-    except (pa.ArrowException, OSError) as error:
+        _check_names(reader.schema)
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise _no_arrow(table, error) from error
 
     def batches() -> Iterator[pa.RecordBatch]:
@@ -84,6 +86,16 @@ def arrow(stream: Unfolded, table: str) -> tuple[pa.Schema, Iterator[pa.RecordBa
             raise _no_arrow(table, "it goes on after its end")
 
     return reader.schema, batches()
+
+
+def _check_names(schema: pa.Schema) -> None:
+    """Read the names of the columns, which a library does only when it is asked for them.
+
+    Raises:
+        UnicodeError: one is not UTF-8.
+
+    """
+    _ = schema.names
 
 
 def _batches(path: Path, file: pq.ParquetFile, table: str) -> Iterator[pa.RecordBatch]:

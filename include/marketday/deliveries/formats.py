@@ -1,6 +1,7 @@
 """In which formats a table may come, and how each is recognised: by name, by media type, or by how it begins."""
 
 from collections.abc import Iterable
+from email.message import Message
 from typing import Literal, NamedTuple, get_args
 
 from marketday.errors import DeliveryError, listed
@@ -35,6 +36,8 @@ _UNKNOWN = ("", "application/octet-stream", "application/x-www-form-urlencoded")
 _FOLDED: dict[bytes, Coding] = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _ARROW_STREAM = b"\xff\xff\xff\xff"
 _ARROW_FILE = b"ARROW1"
+_LONGEST = 1000
+"""Characters of a media type with its parameters that are looked at."""
 HEAD = 64
 """Bytes that :func:`recognised` needs to see."""
 
@@ -54,16 +57,15 @@ def of_headers(content_type: str, content_encoding: str) -> Sent:
         DeliveryError: no such format, or no such coding.
 
     """
-    media_type, _, parameters = content_type.partition(";")
-    media_type = media_type.strip().lower()
+    media_type = content_type.partition(";")[0].strip().lower()
     if media_type not in MEDIA_TYPES and media_type not in _UNKNOWN:
         raise _unsupported("Content-Type", media_type, MEDIA_TYPES)
     coding = content_encoding.strip().lower()
     if coding not in CODINGS:
         raise _unsupported("Content-Encoding", coding, get_args(Coding))
-    name, _, charset = parameters.strip().partition("=")
-    named = charset.strip().strip('"') if name.strip().lower() == "charset" else ""
-    return Sent(MEDIA_TYPES.get(media_type), CODINGS[coding], named)
+    header = Message()
+    header["Content-Type"] = content_type[:_LONGEST]
+    return Sent(MEDIA_TYPES.get(media_type), CODINGS[coding], header.get_content_charset(""))
 
 
 def of_name(name: str) -> tuple[str, Sent] | None:

@@ -8,7 +8,7 @@ https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thr
 
 from typing import Any, BinaryIO
 
-_HEADER, _LONGEST = 1 << 12, 16 << 20
+_HEADER, _LONGEST = 1 << 12, 1 << 20
 """Bytes that are read for a header at first, and at most: it may have the least and the greatest text of its page."""
 _COMPRESSED_SIZE = 3
 _DATA_PAGE, _DATA_PAGE_V2 = 5, 8
@@ -82,6 +82,8 @@ def _value(content: bytes, at: int, kind: int, depth: int) -> tuple[Any, int]:
         case 9 | 10 if depth:
             head, at = content[at], at + 1
             length, at = (head >> 4, at) if head >> 4 < 15 else _varint(content, at)
+            if at + length > len(content):  # An element takes at least a byte, also one that is only passed over.
+                raise IndexError
             for _ in range(length):
                 # In a list, truth values take a byte each.
                 _, at = _value(content, at, 3 if head & 15 in (1, 2) else head & 15, depth - 1)

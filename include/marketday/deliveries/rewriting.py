@@ -40,7 +40,7 @@ def rewrite(source: Path, target: Path, table: Table, sent: Sent, limits: Limits
         )
     try:
         return _rewritten(source, target, table, sent, limits)
-    except UnicodeError as error:
+    except UnicodeError as error:  # of a CSV; what else is no text says so with its own words
         if sent.charset:
             raise DeliveryError(
                 f"{table.name}: a text is not in the charset {sent.charset[:40]}: {str(error)[:200]}",

@@ -132,7 +132,7 @@ def lines(stream: Unfolded, table: Table) -> tuple[pa.Schema, Iterator[pa.Record
 
 def _rows(block: list[bytes], before: int, table: Table, schema: pa.Schema) -> pa.RecordBatch:
     known = set(schema.names)
-    rows = []
+    rows = dict[int, dict[str, Any]]()
     for number, line in enumerate(block, before):
         if not line.strip():
             continue
@@ -146,9 +146,29 @@ def _rows(block: list[bytes], before: int, table: Table, schema: pa.Schema) -> p
         for name, cell in row.items():
             if isinstance(cell, (dict, list)):
                 raise _broken(table.name, f"line {number + 1}: {name} is nested", row=number, column=name)
-        rows.append(row)
-    columns = [pa.array([_text(row.get(name)) for row in rows], pa.string()) for name in schema.names]
+        rows[number] = row
+    try:
+        columns = [pa.array([_text(row.get(name)) for row in rows.values()], pa.string()) for name in schema.names]
+    except UnicodeEncodeError as error:
+        raise _no_text(table, rows) from error
     return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _no_text(table: Table, rows: dict[int, dict[str, Any]]) -> DeliveryError:
+    """Return the refusal of the first cell that has half of a character: JSON can write that, and UTF-8 cannot."""
+    number, column = next(
+        (number, name) for number, row in rows.items() for name, cell in row.items() if not _encodable(_text(cell))
+    )
+    said = f"line {number + 1}: {column} has half of a character: {rows[number][column][:80]!r}"
+    return _broken(table.name, said, row=number, column=column)
+
+
+def _encodable(text: str | None) -> bool:
+    try:
+        (text or "").encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _text(cell: Any) -> str | None:
@@ -172,8 +192,9 @@ class _Utf8(io.RawIOBase):
     def read(self, size: int = -1) -> bytes:
         content = b""
         while not content:
-            # No encoding's character is twice as long in UTF-8: more than `size` bytes must not be returned.
-            part = self._stream.read(max(size // 2, 1))
+            # A character of one byte has up to three in UTF-8, as cp1252's euro has: more than `size` bytes in all must
+            # not be returned.
+            part = self._stream.read(max(size // 3, 1))
             content = self._decoder.decode(part, final=not part).encode()
             if not part:
                 break
@@ -207,8 +228,9 @@ def _ragged(table: str, separator: str, wrong: "list[pa_csv.InvalidRow]") -> Del
 
 
 def _broken(table: str, what: str, *, hint: str = "", **where: object) -> DeliveryError:
+    said = what.encode(errors="backslashreplace").decode()[:300]  # a name in JSON may have half of a character
     return DeliveryError(
-        f"{table}: {what[:300]}",
+        f"{table}: {said}",
         hint=hint or "Correct the file and send it again.",
         where={"table": table, "rule": "format", **where},
     )
