@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute
 from prometheus_client import generate_latest
 from served_shops import DAY, GARBAGE, MINE, NOBODY, NOW, OPEN_ONE, SERVICE_TOKEN, THEIRS, served
 from starlette.routing import Mount, Route
+from structlog.testing import capture_logs
 
 from marketday.client import StepServiceClient
 from marketday.errors import ServiceError, ServiceUnavailable
@@ -249,7 +250,7 @@ def test_while_the_database_is_away_the_services_token_still_opens_and_no_other_
     app = FastAPI()
     app.add_api_route("/retailers/{retailer}/deliveries", lambda: "delivered")
     app.add_middleware(Access, settings=settings, tokens=away, metrics=metrics)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with socket.create_server(("127.0.0.1", 0)) as listener, capture_logs() as logged:
         server = HttpServer(app, listener)
         server.start()
         try:
@@ -261,6 +262,9 @@ def test_while_the_database_is_away_the_services_token_still_opens_and_no_other_
         finally:
             server.stop()
     assert [answer.status_code for answer in answers] == [200, 503]
+    assert answers[1].json()["detail"] == "Tokens cannot be checked now"
+    assert not [word for word in ("127.0.0.1", "postgres", "refused") if word in answers[1].text]
+    assert any("127.0.0.1" in line.get("why", "") for line in logged), "it is for the log"
     assert answers[1].headers["Retry-After"] == "5"
     assert b'reason="store_away"} 1.0' in generate_latest(metrics.registry)
 

@@ -7,6 +7,7 @@ import http.server
 import threading
 from pathlib import Path
 
+import httpx
 import obstore
 import probe_service
 import pytest
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 
 from marketday import cli, deliveries
 from marketday.cli.sources import gathered
+from marketday.client import StepServiceClient
 from marketday.deliveries import Sent
 from marketday.errors import DeliveryError, ServiceUnavailable
 
@@ -112,3 +114,27 @@ def test_a_delivery_from_files_prints_where_every_row_went(folder, settings, mon
         assert "0 added, 1 removed, 1 changed" in done.output
         receipt = deliveries.latest(settings.deliveries_url, "simulated", DAY)
         assert (receipt.sequence, receipt.kind) == (2, "history")
+
+
+def test_a_receipt_of_the_same_bytes_in_another_charset_is_somebody_elses(folder, settings, monkeypatch):
+    sales = folder / "sales.csv"
+    sales.write_bytes("location_id;product_id;day;units\nS1;Käse;2026-03-01;3\n".encode("latin-1"))
+    with probe_service.running(settings) as service:
+        monkeypatch.setenv("MARKETDAY_SERVICE_URL", service.url)
+        complete = StepServiceClient.complete_delivery
+
+        def be_overtaken(client, retailer, day, kind):
+            url = f"{service.url}/retailers/{retailer}/deliveries/{day}/sales"
+            as_cp1252 = {"Content-Type": "text/csv; charset=cp1252"}
+            httpx.put(url, content=sales.read_bytes(), headers=as_cp1252, trust_env=False).raise_for_status()
+            return complete(client, retailer, day, kind)
+
+        monkeypatch.setattr(StepServiceClient, "complete_delivery", be_overtaken)
+        sources = [str(folder / name) for name in ("sales.csv", "locations.csv", "products.ndjson.gz")]
+        command = ["deliver", "simulated", "--day", f"{DAY}", *(f"--from={source}" for source in sources)]
+        done = CliRunner().invoke(cli.app, command)
+        assert done.exit_code == 1
+        assert "has other rows of sales than were sent" in done.output
+        monkeypatch.setattr(StepServiceClient, "complete_delivery", complete)
+        done = CliRunner().invoke(cli.app, command)
+        assert done.exit_code == 0, done.output

@@ -141,6 +141,9 @@ def test_a_refusal_names_table_column_row_rule_and_examples(http, day):
     assert problem.headers["Content-Type"] == "application/problem+json"
     named = {name: problem.json()[name] for name in ("status", "table", "column", "row", "rule")}
     assert named == {"status": 422, "table": "sales", "column": "units", "row": 1, "rule": "format"}
+    for line in (b'{"product_id": "P\\ud83d"}', b'{"\\ud83d": "S"}', '{"größe": 1}'.encode()):
+        half = http.put(f"{day}/sales", content=b"{}\n" + line, headers=NDJSON)
+        assert (half.status_code, half.json()["row"], half.content.isascii()) == (422, 1, True), half.text
     ragged = http.put(f"{day}/sales", content=SALES.encode() + b"S1;P3\n" * 30).json()
     assert (ragged["rule"], ragged["row"], len(ragged["examples"])) == ("cells", 3, 10)
 

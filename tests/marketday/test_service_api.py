@@ -214,7 +214,7 @@ def test_a_failed_jobs_result_is_the_steps_own_error(http):
         (("GET", "/jobs/nothing", {"params": {"wait": 61}}), 422, "query.wait"),
         (("GET", "/nowhere", {}), 404, "Not Found"),
         (("PUT", "/retailers/nobody/deliveries/2026-03-02/sales", {"content": b""}), 404, "nobody"),
-        (("PUT", "/retailers/simulated/deliveries/2026-03-02/secrets", {"content": b""}), 422, "secrets"),
+        (("PUT", "/retailers/simulated/deliveries/2026-03-02/secrets", {"content": b""}), 404, "secrets"),
         (("PUT", "/retailers/simulated/deliveries/2026-03-02/sales", {"content": b"PAR1"}), 422, "Parquet"),
         (("POST", "/retailers/simulated/deliveries/2026-03-03/complete", {"params": {"kind": "daily"}}), 422, "sales"),
         (("GET", "/retailers/simulated/deliveries/2026-03-03", {}), 404, "no accepted delivery"),

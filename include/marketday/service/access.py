@@ -12,11 +12,13 @@ A refusal is the same to the byte whichever retailer it is about, and whether th
 """
 
 import base64
+import contextlib
 import math
 import secrets
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+import structlog
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
@@ -34,6 +36,7 @@ from marketday.transport import NOT_LET_IN, checked_token
 OPEN = frozenset({"/healthz", "/readyz"})
 """Asked by machines that have no token; they tell nothing of any retailer."""
 
+_log = structlog.stdlib.get_logger(__name__)
 _CHALLENGES = ('Basic realm="Marketday", charset="UTF-8"', 'Bearer realm="Marketday"')
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _RETAILERS = "/retailers/"
@@ -61,6 +64,7 @@ _NO_RETAILER_TOKEN = ServiceError(
     hint="Send it as `Authorization: Bearer TOKEN`, or set MARKETDAY_SERVICE_TOKEN for the command line;"
     " `marketday token create` makes one.",
 )
+_STORE_AWAY = ServiceUnavailable("Tokens cannot be checked now", hint="Wait as long as Retry-After says, then go on.")
 
 
 class Access:
@@ -94,7 +98,9 @@ class Access:
         try:
             refusal = await self._refusal(scope, headers) or _if_of_another_site(scope, headers)
         except ServiceUnavailable as error:
-            refusal = _Refusal("store_away", 503, error, error.retry_after or 0.0)
+            # Not what the database said: whoever shows a wrong token would learn where it is.
+            _log.warning("tokens cannot be checked", why=error.message)
+            refusal = _Refusal("store_away", 503, _STORE_AWAY, error.retry_after or 0.0)
         if refusal is None:
             await self.app(scope, receive, send)
         else:
@@ -174,7 +180,8 @@ def _shown(authorization: str) -> bytes:
 def _if_of_another_site(scope: Scope, headers: Headers) -> _Refusal | None:
     if scope["method"] in _READING or "origin" not in headers:
         return None
-    if urlsplit(headers["origin"]).netloc == headers.get("host"):
-        return None
+    with contextlib.suppress(ValueError):  # of what is no address, and so not ours
+        if urlsplit(headers["origin"]).netloc == headers.get("host"):
+            return None
     error = ServiceError(f"A page of {headers['origin']} cannot change anything here")
     return _Refusal("other_site", 403, error)

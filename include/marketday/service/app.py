@@ -1,5 +1,6 @@
 """The step service's HTTP application."""
 
+from collections import Counter
 from urllib.parse import urlsplit
 
 import anyio
@@ -43,6 +44,8 @@ def create_app(settings: Settings, slots: Slots) -> FastAPI:
     app.state.answers = Answers(slots)
     app.state.arrivals = Arrivals(settings.deliveries_url)
     app.state.readers = anyio.CapacityLimiter(settings.service_slots)
+    app.state.judges = anyio.CapacityLimiter(settings.service_slots)
+    app.state.under_way = Counter[str]()
     uploads.clear(settings)
     app.include_router(process_routes.router)
     app.include_router(job_routes.router)

@@ -19,6 +19,9 @@ from marketday.service.child import end_with
 from marketday.service.process import JobProcess
 from marketday.settings import ResourceClass
 
+_LATER_SECONDS = 30.0
+"""After which there may be room on the disk again."""
+
 _LOOK_SECONDS = 0.02
 """Between two looks at its memory: it can take about 50 MB meanwhile."""
 
@@ -36,7 +39,7 @@ def run(name: str, work: Work, bounds: ResourceClass, **arguments: Any) -> dict[
     Raises:
         MarketdayError: what it raised.
         Ended: it needed more memory or time than ``bounds``, or died.
-        ServiceUnavailable: no process could be started.
+        ServiceUnavailable: no process could be started, or a disk was full or failed.
 
     """
     try:
@@ -59,6 +62,8 @@ def run(name: str, work: Work, bounds: ResourceClass, **arguments: Any) -> dict[
         process.close(0)
     if "ended" in report:
         raise Ended(report["ended"])
+    if "unavailable" in report:
+        raise ServiceUnavailable(f"{name}: {report['unavailable']}", retry_after=_LATER_SECONDS)
     if "error" in report:
         raise from_dict(report["error"])
     result: dict[str, Any] = report["result"]
@@ -75,6 +80,8 @@ def _main(*, work: Work, bounds: ResourceClass, arguments: dict[str, Any], servi
             report = {"ended": f"needed more than {bounds.memory_gib:g} GiB of memory"}
         elif isinstance(error, MarketdayError):
             report = {"error": error.to_dict()}
+        elif isinstance(error, OSError):  # what a file's own content causes is a MarketdayError by now
+            report = {"unavailable": os.strerror(error.errno) if error.errno else "a file could not be used"}
         else:
             raise
     service.send_bytes(json.dumps(report).encode())

@@ -1,6 +1,7 @@
 """The way in for deliveries: tables one by one, then the word that they are complete; and what became of them."""
 
 import datetime as dt
+from collections import Counter
 from typing import Annotated, Any
 
 import anyio
@@ -18,7 +19,7 @@ from marketday.errors import DeliveryError, MarketdayError
 from marketday.service import intake, uploads
 from marketday.service.arrivals import Arrivals
 from marketday.service.problems import Problem
-from marketday.service.retailer_routes import ARROW, Config, Name, TableName
+from marketday.service.retailer_routes import ARROW, Config, Delivered, Name
 
 router = APIRouter(prefix="/retailers/{retailer}/deliveries", tags=["deliveries"])
 
@@ -84,13 +85,27 @@ async def arrivals_of(request: Request) -> Arrivals:
 
 
 async def readers_of(request: Request) -> anyio.CapacityLimiter:
-    """Return what limits how many files are read, or deliveries judged, at a time."""
+    """Return what limits how many files are read at a time."""
     readers: anyio.CapacityLimiter = request.app.state.readers
     return readers
 
 
+async def judges_of(request: Request) -> anyio.CapacityLimiter:
+    """Return what limits how many deliveries are judged at a time: that takes longer, and no file waits for it."""
+    judges: anyio.CapacityLimiter = request.app.state.judges
+    return judges
+
+
+async def under_way_in(request: Request) -> Counter[str]:
+    """Return how many uploads are under way, by retailer."""
+    under_way: Counter[str] = request.app.state.under_way
+    return under_way
+
+
 Awaited = Annotated[Arrivals, Depends(arrivals_of)]
 Readers = Annotated[anyio.CapacityLimiter, Depends(readers_of)]
+Judges = Annotated[anyio.CapacityLimiter, Depends(judges_of)]
+UnderWay = Annotated[Counter[str], Depends(under_way_in)]
 Day = Annotated[dt.date, Path(description="Business day that the delivery is for.", examples=["2026-03-02"])]
 Sequence = Annotated[
     int | None, Query(ge=1, le=999_999, description="Which of the day's deliveries. Default: the last one.")
@@ -103,9 +118,10 @@ async def put(
     request: Request,
     settings: Config,
     readers: Readers,
+    under_way: UnderWay,
     name: Name,
     day: Day,
-    table: TableName,
+    table: Delivered,
     content_encoding: Annotated[
         str, Header(description=f"How the body is compressed: {', '.join(filter(None, CODINGS))}.")
     ] = "",
@@ -115,24 +131,21 @@ async def put(
     The same file again changes nothing, and one that is interrupted leaves nothing behind. A refusal names table,
     column, row and rule, as far as there are any, with at most 10 examples.
     """
-    wanted = deliveries.table_named(table)
     sent = of_headers(request.headers.get("content-type", ""), content_encoding)
-    with uploads.folder(settings) as folder:
+    with uploads.counted(under_way, name), uploads.folder(settings) as folder:
         source, target = folder / "sent", folder / "kept"
-        await uploads.receive(request, source, table=table, most=settings.delivery_bytes)
+        await uploads.receive(request, source, table=table.name, most=settings.delivery_bytes)
 
         def take() -> TableReceipt:
-            measured = intake.read_file(settings, wanted, sent, source, target)
-            deliveries.stage(settings.deliveries_url, name, day, table=table, content=target, measured=measured)
+            measured = intake.read_file(settings, table, sent, source, target)
+            deliveries.stage(settings.deliveries_url, name, day, table=table.name, content=target, measured=measured)
             return measured
 
         return await anyio.to_thread.run_sync(take, limiter=readers)
 
 
 @router.post("/{day}/complete", summary="Complete a delivery")
-async def complete(
-    *, settings: Config, awaited: Awaited, readers: Readers, name: Name, day: Day, kind: Kind
-) -> Accepted:
+async def complete(*, settings: Config, awaited: Awaited, judges: Judges, name: Name, day: Day, kind: Kind) -> Accepted:
     """Accept what was sent for the day, check it, and return the receipt; the same content again gives the same one.
 
     A second delivery of the same kind corrects the first: the tables that it does not bring stand as they were, and the
@@ -154,7 +167,7 @@ async def complete(
             return answer.model_copy(update={"note": str(error)})
         return _accepted(settings, receipt)
 
-    return await anyio.to_thread.run_sync(judged, limiter=readers)
+    return await anyio.to_thread.run_sync(judged, limiter=judges)
 
 
 @router.get("", summary="Find the last delivery")

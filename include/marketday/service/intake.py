@@ -18,13 +18,16 @@ from marketday.settings import ResourceClass, Settings
 from marketday.tables import QUARANTINE, RUN_DAY, Table
 from marketday.warehouse import Warehouse
 
+_GROUP_ROWS = 1 << 12
+"""Refused rows that are kept together: to show one, all of these are read."""
+
 
 def read_file(settings: Settings, table: Table, sent: Sent, source: Path, target: Path) -> TableReceipt:
     """Read the file that was sent and leave at ``target`` what is kept of it.
 
     Raises:
         DeliveryError: it is not what the catalogue describes, more than may be, or made to hurt.
-        ServiceUnavailable: no process could be started.
+        ServiceUnavailable: no process could be started, or there is no room for what it writes.
 
     """
     bounds = ResourceClass(cores=1, memory_gib=settings.delivery_memory, seconds=settings.delivery_seconds)
@@ -47,7 +50,7 @@ def judge(settings: Settings, receipt: Receipt, folder: Path) -> Report:
 
     Raises:
         DeliveryError: its columns cannot be understood, or it needs more than a step of class M has.
-        ServiceUnavailable: no process could be started, or a store does not answer.
+        ServiceUnavailable: no process could be started, there is no room, or a store does not answer.
 
     """
     refused = folder / "quarantine.parquet"
@@ -58,7 +61,7 @@ def judge(settings: Settings, receipt: Receipt, folder: Path) -> Report:
     except bounded.Ended as error:
         raise DeliveryError(
             f"{receipt.retailer} {receipt.day}: the delivery is accepted, but checking it {error}",
-            hint="The morning checks it again. GET its receipt, or complete it once more, for another try.",
+            hint="The morning checks it again. Complete it once more, for another try.",
             where={"rule": "limit_process"},
         ) from error
     report = Report.model_validate(answer)
@@ -81,7 +84,7 @@ def _judge(*, settings: Settings, receipt: Receipt, refused: Path) -> dict[str, 
             if table.name in receipt.tables:
                 seen = checks.setdefault(table.name, TableChecks(received=receipt.tables[table.name].rows))
                 checks[table.name] = seen.plus(result)
-            writer.write_table(result.refused.sort("row").to_arrow().cast(schema))
+            writer.write_table(result.refused.sort("row").to_arrow().cast(schema), _GROUP_ROWS)
     before = deliveries.of_sequence(root, receipt.retailer, receipt.day, receipt.sequence - 1)
     changed = None if before is None else changes(root, before, receipt)
     return Report(checks=checks, changes=changed).model_dump(mode="json")

@@ -1,11 +1,11 @@
 """Errors over HTTP: problem details (RFC 9457) with the error's own data beside them."""
 
+import json
 from http import HTTPStatus
 from typing import Any, cast
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
@@ -71,18 +71,20 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _of_bug)
 
 
-def answer(request: Request, status: int, detail: str, **more: object) -> JSONResponse:
+def answer(request: Request, status: int, detail: str, **more: object) -> Response:
     """Return problem details; ``more`` stands beside what RFC 9457 names."""
     body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
     body |= {"instance": request.url.path} | more
-    return JSONResponse(body, status, media_type="application/problem+json")
+    # In ASCII: whatever is quoted from a request, such as half of a character, can be written.
+    content = json.dumps(body, separators=(",", ":"))
+    return Response(content, status, media_type="application/problem+json")
 
 
-def _of_problem(request: Request, problem: Problem) -> JSONResponse:
+def _of_problem(request: Request, problem: Problem) -> Response:
     return answer(request, problem.status, problem.error.message, type=problem.type, **_told(problem.error))
 
 
-def _of_error(request: Request, error: MarketdayError) -> JSONResponse:
+def _of_error(request: Request, error: MarketdayError) -> Response:
     if isinstance(error, ServiceUnavailable):
         later = answer(request, 503, error.message, **_told(error))
         later.headers["Retry-After"] = str(round(error.retry_after or 0))
@@ -104,18 +106,18 @@ def _told(error: MarketdayError) -> dict[str, object]:
     return {"error": error.to_dict(), **(error.where if isinstance(error, DeliveryError) else {})}
 
 
-def _of_request(request: Request, error: RequestValidationError) -> JSONResponse:
+def _of_request(request: Request, error: RequestValidationError) -> Response:
     complaints = [f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()]
     return answer(request, 422, listed(complaints))
 
 
-def _of_http(request: Request, error: HTTPException) -> JSONResponse:
+def _of_http(request: Request, error: HTTPException) -> Response:
     problem = answer(request, error.status_code, error.detail)
     problem.headers.update(error.headers or {})
     return problem
 
 
-def _of_bug(request: Request, _: Exception) -> JSONResponse:
+def _of_bug(request: Request, _: Exception) -> Response:
     problem = answer(request, 500, "The step service met an error of its own; its log has the traceback.")
     problem.headers["Connection"] = "close"  # The server does that after such an error; who reuses it would be cut off.
     return problem

@@ -2,20 +2,23 @@
 
 from typing import Annotated, Any, Literal
 
+import structlog
 from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from marketday import retailers
 from marketday.deliveries import table_named
-from marketday.errors import DeliveryError
+from marketday.errors import DeliveryError, RetailerError, ServiceUnavailable
 from marketday.service.problems import Problem
 from marketday.settings import Settings
-from marketday.tables import DELIVERED
+from marketday.tables import DELIVERED, Table
 from marketday.tables.describe import arrow_schema, json_schema
 
 router = APIRouter(prefix="/retailers/{retailer}", tags=["deliveries"])
 
+_log = structlog.stdlib.get_logger(__name__)
+_MENDED_SECONDS = 60.0
 ARROW = "application/vnd.apache.arrow.stream"
 
 
@@ -46,11 +49,31 @@ Config = Annotated[Settings, Depends(settings_of)]
 def _defined(
     settings: Config, retailer: Annotated[str, Path(description="Name of the retailer.", examples=["simulated"])]
 ) -> str:
-    return retailers.load(retailer, settings.retailers).name
+    try:
+        return retailers.load(retailer, settings.retailers).name
+    except RetailerError as error:
+        if not retailers.is_defined(retailer, settings.retailers):
+            raise
+        # The retailer can do nothing about it, and the mistake names files of ours.
+        _log.warning("a definition has a mistake", retailer=retailer, why=str(error))
+        raise ServiceUnavailable(
+            f"The definition of {retailer} has a mistake; whoever runs Marketday must mend it",
+            retry_after=_MENDED_SECONDS,
+        ) from error
+
+
+async def _delivered(
+    table: Annotated[str, Path(description="Name of a table that is delivered.", examples=["sales"])],
+) -> Table:
+    try:
+        return table_named(table)
+    except DeliveryError as error:
+        raise Problem(404, error) from error
 
 
 Name = Annotated[str, Depends(_defined)]
-TableName = Annotated[str, Path(description="Name of a table that is delivered.", examples=["sales"])]
+Delivered = Annotated[Table, Depends(_delivered)]
+"""A table of those that are delivered, by the name that the path has."""
 
 
 @router.get("/tables", summary="List the tables that can be delivered")
@@ -75,12 +98,8 @@ def tables(name: Name) -> TableList:
     dependencies=[Depends(_defined)],
     responses={200: {"content": {"application/schema+json": {}, ARROW: {}}}},
 )
-def described(table: TableName, f: Literal["json", "arrow"] = "json") -> Response:
+def described(table: Delivered, f: Literal["json", "arrow"] = "json") -> Response:
     """Return the JSON Schema of one row, with rules and units; ``f=arrow`` is the Arrow schema of the whole table."""
-    try:
-        wanted = table_named(table)
-    except DeliveryError as error:
-        raise Problem(404, error) from error
     if f == "arrow":
-        return Response(arrow_schema(wanted), media_type=ARROW)
-    return JSONResponse(json_schema(wanted), media_type="application/schema+json")
+        return Response(arrow_schema(table), media_type=ARROW)
+    return JSONResponse(json_schema(table), media_type="application/schema+json")
