@@ -94,6 +94,36 @@ def test_an_upload_comes_after_one_that_is_put_and_accepted_while_it_looks(root,
     assert (last.sequence, sold(root, last)) == (2, 3.0)
 
 
+def test_an_upload_that_ends_after_a_later_one_was_accepted_is_not_lost(root, monkeypatch):
+    mark(monkeypatch, "00000000", "ffffffff")
+    late, keep = [], storage.put
+    monkeypatch.setattr(storage, "put", lambda *given: late.append(functools.partial(keep, *given)))
+    put(root, 4.0)
+    monkeypatch.setattr(storage, "put", keep)
+    put(root, 3.0)
+    first = complete(root)
+    late.pop()()
+    second = complete(root)
+    assert [(each.sequence, sold(root, each)) for each in (first, second)] == [(1, 3.0), (2, 4.0)]
+    assert complete(root) == second
+
+
+def test_what_a_completion_that_was_killed_has_left_there_counts_no_more(root, monkeypatch):
+    put(root, 3.0)
+    with monkeypatch.context() as killed:
+        killed.setattr(acceptance, "_clear", lambda *_: None)
+        first = complete(root)
+    assert complete(root) == first
+    with monkeypatch.context() as killed:
+        killed.setattr(acceptance, "_clear", lambda *_: None)
+        put(root, 4.0)
+        assert complete(root).sequence == 2
+        put(root, 5.0)
+    last = complete(root)
+    assert (last.sequence, sold(root, last)) == (3, 5.0)
+    assert storage.names(root, "shop/staging") == []
+
+
 def test_an_upload_that_ends_while_another_is_discarded_stays(root, monkeypatch):
     for name, content in HISTORY.items():
         deliveries.put_table(root, "shop", DAY, name, content, sent=Sent("csv"))
@@ -113,7 +143,7 @@ def test_an_upload_that_ends_while_another_is_discarded_stays(root, monkeypatch)
     monkeypatch.setattr(acceptance, "_last", end_and_look)
     with pytest.raises(DeliveryError, match="what was put for it is discarded"):
         complete(root)
-    assert storage.names(root, f"shop/staging/{DAY}/sales") == ["00000002-00000000"]
+    assert storage.names(root, f"shop/staging/{DAY}/sales") == ["00000001-00000000"]
     corrected = complete(root, "history")
     assert (corrected.sequence, sold(root, corrected)) == (2, 4.0)
     assert storage.names(root, "shop/staging") == []

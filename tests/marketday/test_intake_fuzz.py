@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import httpx
 import hypothesis
 import probe_service
 import pytest
@@ -40,11 +39,10 @@ def fuzz(service, examples: int) -> int:
     """Send requests to every operation, and as many that break its description; return how many it were in all."""
     schema = schemathesis.openapi.from_url(f"{service.url}/openapi.json")
     sent = 0
-    with httpx.Client(base_url=service.url, trust_env=False, timeout=60):
-        for found in schema.get_all_operations():
-            operation = found.ok()
-            for mode in schemathesis.GenerationMode:
-                sent += _fuzzed(operation, mode, examples)
+    for found in schema.get_all_operations():
+        operation = found.ok()
+        for mode in schemathesis.GenerationMode:
+            sent += _fuzzed(operation, mode, examples)
     return sent
 
 

@@ -6,9 +6,10 @@ Keys below the root::
     {retailer}/staging/{day}/{table}/{number}-{mark}     an upload: what it measured; the last one of a table counts
     {retailer}/receipts/{day}/{sequence}.json            an accepted delivery
 
-Uploads of a table are numbered in the order of their ends. A receipt remembers the number of each table's upload, and
-an upload counts only after those that are accepted already. So it makes no difference where a process that completes a
-delivery dies, nor how many complete it at the same time: whoever creates the next receipt wins, the others see it.
+Uploads of a table are numbered in the order of their ends. A receipt remembers the names of all that lay there when it
+was made; they count no more, and are removed after it. So it makes no difference where a process that completes a
+delivery dies, nor how many complete it at the same time: whoever creates the next receipt wins, the others see it. An
+upload that ends meanwhile has a name that no receipt knows.
 """
 
 import datetime as dt
@@ -16,7 +17,6 @@ import hashlib
 import json
 import secrets
 from pathlib import Path
-from typing import NamedTuple
 
 from pydantic import Field
 
@@ -30,32 +30,16 @@ _ID_LENGTH = 16
 class _Stored(Receipt):
     """A receipt with what only its store needs to know."""
 
-    uploads: dict[str, str] = Field(default_factory=dict)
-    """By table: name of the last upload that was taken into account."""
-
-
-class _Upload(NamedTuple):
-    name: str
-    table: TableReceipt
-
-
-class _Staged(NamedTuple):
-    """What lay there at one moment."""
-
-    names: list[str]
-    """Of all uploads, below the day's folder."""
-    last: dict[str, _Upload]
-    """By table."""
+    uploads: list[str] = Field(default_factory=list)
+    """Names, below the day's folder, of all uploads that lay there."""
 
 
 def stage(root: str, retailer: str, day: dt.date, *, table: str, content: Path, measured: TableReceipt) -> None:
     """Keep one table's Parquet file for the delivery of ``day``, in place of what was staged of it before."""
     storage.put_file(root, _file(retailer, table, measured.sha256), content)
-    names = storage.names(root, _staging(retailer, day, table))
-    before = _last(root, retailer, day)  # after the names: what is gone from there is in one of the receipts
-    latest_name = max([*names, *([before.uploads.get(table, "")] if before else [])], default="")
-    number = int(latest_name.partition("-")[0] or 0) + 1
-    key = f"{_staging(retailer, day, table)}/{number:08d}-{secrets.token_hex(4)}"
+    latest_name = max(storage.names(root, _staging(retailer, day, table)), default="0-")
+    number = int(latest_name.partition("-")[0]) + 1
+    key = f"{_staging(retailer, day, table)}/{number:08d}-{secrets.token_hex(8)}"
     storage.put(root, key, measured.model_dump_json().encode())
 
 
@@ -68,10 +52,11 @@ def complete(root: str, retailer: str, day: dt.date, kind: Kind, now: dt.datetim
 
     """
     while True:
-        found = _staged(root, retailer, day)  # before the receipts: what is gone from here is in one of them
+        # Before the receipts: what is gone from here is in one of them.
+        found = storage.names(root, _staging(retailer, day))
         before = _last(root, retailer, day)
-        seen = before.uploads if before else {}
-        brought = {table: upload for table, upload in found.last.items() if upload.name > seen.get(table, "")}
+        seen = set(before.uploads if before else ())
+        brought = _uploads(root, retailer, day, [name for name in found if name not in seen])
         corrected = before if before is not None and before.kind == kind else None
         if not brought and corrected is not None:
             _clear(root, retailer, day, found)
@@ -86,8 +71,7 @@ def complete(root: str, retailer: str, day: dt.date, kind: Kind, now: dt.datetim
                 "as history.",
                 where={"rule": "daily_over_history"},
             )
-        measured = {name: upload.table for name, upload in brought.items()}
-        tables = _together(root, retailer, day, kind, brought=measured, corrected=corrected)
+        tables = _together(root, retailer, day, kind, brought=brought, corrected=corrected)
         identity = _identity(kind, tables)
         # Not its id, which an older release may have made in another way.
         if before is not None and _identity(before.kind, before.tables) == identity:
@@ -101,7 +85,7 @@ def complete(root: str, retailer: str, day: dt.date, kind: Kind, now: dt.datetim
             sequence=before.sequence + 1 if before else 1,
             tables=tables,
             accepted_at=now.astimezone(dt.UTC),
-            uploads={**seen, **{table: upload.name for table, upload in brought.items()}},
+            uploads=found,
         )
         key = f"{_receipts(retailer, day)}/{stored.sequence:06d}.json"
         if storage.create(root, key, stored.model_dump_json(indent=2).encode()):
@@ -223,21 +207,19 @@ def _shown(stored: _Stored) -> Receipt:
     return Receipt.model_validate(stored.model_dump(exclude={"uploads"}))
 
 
-def _staged(root: str, retailer: str, day: dt.date) -> _Staged:
-    """Return all uploads of the day, and what the last one of each table measured."""
-    names = storage.names(root, _staging(retailer, day))  # sorted: a later upload comes after an earlier one
-    last = {}
-    for name in names:
-        table, _, upload = name.partition("/")
+def _uploads(root: str, retailer: str, day: dt.date, names: list[str]) -> dict[str, TableReceipt]:
+    """Return what the last upload of each table measured."""
+    found = {}
+    for name in names:  # sorted: a later upload comes after an earlier one
         content = storage.get(root, f"{_staging(retailer, day)}/{name}")
         if content is not None:
-            last[table] = _Upload(upload, TableReceipt.model_validate_json(content))
-    return _Staged(names, last)
+            found[name.partition("/")[0]] = TableReceipt.model_validate_json(content)
+    return found
 
 
-def _clear(root: str, retailer: str, day: dt.date, found: _Staged) -> None:
-    """Remove the uploads that were found; not one that came since, whatever its number."""
-    storage.delete(root, [f"{_staging(retailer, day)}/{name}" for name in found.names])
+def _clear(root: str, retailer: str, day: dt.date, names: list[str]) -> None:
+    """Remove uploads that are in a receipt, or refused; not one that came since."""
+    storage.delete(root, [f"{_staging(retailer, day)}/{name}" for name in names])
 
 
 def _file(retailer: str, table: str, sha256: str) -> str:
