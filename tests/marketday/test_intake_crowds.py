@@ -10,6 +10,7 @@ from probe_service import until
 from served_shops import DAY, MINE, THEIRS, served
 
 from marketday.service import intake
+from marketday.service.uploads import counted
 from marketday.tables import DELIVERED
 
 SALES = b"location_id,product_id,day,units\nS01,P001,2026-03-01,2\n"
@@ -25,33 +26,31 @@ def put(shop, name, content=SALES, table="sales"):
     return shop.ask("PUT", f"/retailers/{name}/deliveries/{DAY}/{table}", shop.tokens[name], content=content)
 
 
-@contextlib.contextmanager
-def begun(shop, name):
-    """An upload of which nothing but the head was sent."""
-    base = shop.http.base_url
-    connection = http.client.HTTPConnection(base.host, base.port, timeout=30)
-    with contextlib.closing(connection):
-        connection.putrequest("PUT", f"/retailers/{name}/deliveries/{DAY}/sales")
-        connection.putheader("Authorization", f"Bearer {shop.tokens[name]}")
-        connection.putheader("Content-Length", str(len(SALES)))
-        connection.endheaders()
-        yield connection
-
-
 def test_a_retailer_has_as_many_uploads_under_way_as_there_are_tables_and_no_more(shop):
     under_way = shop.app.state.under_way
     with contextlib.ExitStack() as uploads:
-        mine = [uploads.enter_context(begun(shop, MINE)) for _ in DELIVERED]
-        assert until(lambda: under_way[MINE] == len(DELIVERED), 30)
-        with begun(shop, MINE) as late:
-            answer = late.getresponse()
-            assert (answer.status, answer.getheader("Retry-After")) == (503, "5")
-            assert b"uploads under way" in answer.read()
+        for _ in DELIVERED:
+            uploads.enter_context(counted(under_way, MINE))
+        late = put(shop, MINE)
+        assert (late.status_code, late.headers["Retry-After"]) == (503, "5")
+        assert "uploads under way" in late.json()["detail"]
         assert put(shop, THEIRS).status_code == 200, "everybody has his own"
-        mine[0].send(SALES)
-        assert mine[0].getresponse().status == 200
-        assert put(shop, MINE).status_code == 200, "one has ended"
-    assert until(lambda: under_way[MINE] == 0, 30), "those that broke off count no more"
+    assert put(shop, MINE).status_code == 200, "they have ended"
+    assert not any(under_way.values())
+
+
+def test_an_upload_that_breaks_off_or_is_refused_counts_no_more(shop):
+    under_way = shop.app.state.under_way
+    base = shop.http.base_url
+    with contextlib.closing(http.client.HTTPConnection(base.host, base.port, timeout=30)) as connection:
+        connection.putrequest("PUT", f"/retailers/{MINE}/deliveries/{DAY}/sales")
+        connection.putheader("Authorization", f"Bearer {shop.tokens[MINE]}")
+        connection.putheader("Content-Length", str(len(SALES)))
+        connection.endheaders()
+        assert until(lambda: under_way[MINE] == 1, 60)
+    assert until(lambda: under_way[MINE] == 0, 60)
+    assert put(shop, MINE, content=b"no table").status_code == 422
+    assert under_way[MINE] == 0
 
 
 def test_a_file_is_read_while_a_delivery_is_judged(shop, monkeypatch):
