@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from marketday import deliveries
+from marketday import deliveries, tables
 from marketday.calls import Call, Result
 from marketday.settings import Settings
 from marketday.simulator import Grocer
@@ -85,6 +85,10 @@ class Shops:
             given["sales"] = pl.concat([given["sales"], corrections])
         self.deliver(day, given)
         self.run(day, steps)
+
+    def versions(self) -> dict[str, int]:
+        """Return the version of every table: nothing was written if none changes."""
+        return {name: self.warehouse.version(NAME, table) for name, table in tables.ALL.items()}
 
 
 def corrected_sales(given: pl.DataFrame, *, day: dt.date, store: str, factor: float = 3.0) -> pl.DataFrame:

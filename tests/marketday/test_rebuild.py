@@ -47,10 +47,6 @@ def hindsight(shops: Shops, day: dt.date = DAY) -> Corrected:
     return corrected(morning, shops.warehouse, shops.settings, lambda _: None)
 
 
-def versions(shops: Shops) -> dict[str, int]:
-    return {name: shops.warehouse.version(NAME, table) for name, table in tables.ALL.items()}
-
-
 def differences(found: list[Rebuilt]) -> list[str]:
     """Return all that is not the same."""
     outputs = [f"{each.execution.name}: {o.table} {o.differs}" for each in found for o in each.outputs if not o.same]
@@ -94,8 +90,8 @@ def published(later: Shops) -> Morning:
 
 @pytest.fixture(scope="module")
 def found(later: Shops, published: Morning) -> list[Rebuilt]:
-    before, found = versions(later), again(later, published)
-    assert versions(later) == before, "a rebuild writes nothing"
+    before, found = later.versions(), again(later, published)
+    assert later.versions() == before, "a rebuild writes nothing"
     return found
 
 
@@ -258,9 +254,9 @@ def test_hindsight_shows_which_forecasts_and_orders_would_have_been_others(later
 
 
 def test_hindsight_changes_nothing_and_is_written_as_a_page_and_as_json(later: Shops, tmp_path: Path) -> None:
-    last, before, out = DAY + dt.timedelta(days=LATER), versions(later), tmp_path / "page.html"
+    last, before, out = DAY + dt.timedelta(days=LATER), later.versions(), tmp_path / "page.html"
     told = json.loads(marketday(later, "--day", last, "--corrected", "--json", "--out", out))
-    assert versions(later) == before
+    assert later.versions() == before
     page = out.read_text(encoding="utf-8")
     assert page.count("<svg") == 2
     assert f"business day {last}: what later corrections would have changed" in page
